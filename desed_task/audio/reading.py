@@ -1,0 +1,120 @@
+"""One set of functions that turns a recording into a waveform, for training, evaluation and serving alike.
+
+A recording is any file libsndfile decodes. It is read in bounded blocks, its channels averaged, and resampled with soxr
+(HQ). A file that is missing, empty, truncated, undecodable, or holds NaN or infinity is an `AudioError`; what a header
+claims is never trusted for an allocation.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import soundfile
+import soxr
+from numpy.typing import NDArray
+
+from desed_task.errors import AudioError
+
+Waveform = NDArray[np.float32]
+
+_BLOCK_SAMPLES = 1 << 18
+# libsndfile reports this length for streams that do not state one.
+_UNKNOWN_LENGTH = 1 << 62
+
+
+@dataclass(frozen=True)
+class AudioInfo:
+    """What a recording was before decoding: duration in seconds, its own sample rate, channels, container."""
+
+    duration: float
+    sample_rate: int
+    channels: int
+    format: str
+
+
+def read_waveform(source: Path | bytes, sample_rate: int, max_seconds: float | None = None) -> Waveform:
+    """Decode, average the channels, resample: (samples,) float32, nominally in [-1, 1]."""
+    return read_recording(source, sample_rate, max_seconds)[0]
+
+
+def read_recording(
+    source: Path | bytes, sample_rate: int, max_seconds: float | None = None
+) -> tuple[Waveform, AudioInfo]:
+    """As `read_waveform`, with what the recording was. `max_seconds` refuses longer ones while decoding."""
+    name = "audio" if isinstance(source, bytes) else str(source)
+    if isinstance(source, Path) and not source.is_file():
+        raise AudioError(f"{name}: no such audio file")
+    if (len(source) if isinstance(source, bytes) else source.stat().st_size) == 0:
+        raise AudioError(f"{name}: the file is empty (0 bytes)")
+    with io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as stream:
+        _refuse_truncated_wav(stream, name)
+        try:
+            with soundfile.SoundFile(stream) as recording:
+                mono = _decode_mono(recording, name, max_seconds)
+                info = AudioInfo(
+                    len(mono) / recording.samplerate, recording.samplerate, recording.channels, recording.format
+                )
+        except soundfile.LibsndfileError as error:
+            raise AudioError(f"{name}: not decodable audio ({error.error_string.rstrip('.')})") from None
+    if not np.isfinite(mono).all():
+        raise AudioError(f"{name}: holds NaN or infinite samples; export it again as PCM")
+    return resample(mono, info.sample_rate, sample_rate), info
+
+
+def resample(waveform: Waveform, from_rate: int, to_rate: int) -> Waveform:
+    """(samples,) at `from_rate` -> (samples,) at `to_rate`, soxr HQ; unchanged when the rates are equal."""
+    if from_rate == to_rate:
+        return waveform
+    return np.ascontiguousarray(soxr.resample(waveform, from_rate, to_rate, quality="HQ"), dtype=np.float32)
+
+
+def write_waveform(path: Path, waveform: Waveform, sample_rate: int) -> None:
+    """Write (samples,) as 16-bit PCM in the container the suffix names (.wav, .flac)."""
+    soundfile.write(path, np.clip(waveform, -1.0, 1.0), sample_rate, subtype="PCM_16")
+
+
+def _decode_mono(recording: soundfile.SoundFile, name: str, max_seconds: float | None) -> Waveform:
+    blocks: list[Waveform] = []
+    num_samples = 0
+    while True:
+        block = recording.read(_BLOCK_SAMPLES // max(1, recording.channels), dtype="float32", always_2d=True)
+        if not len(block):
+            break
+        num_samples += len(block)
+        if max_seconds is not None and num_samples > max_seconds * recording.samplerate:
+            raise AudioError(f"{name}: longer than the limit of {max_seconds:g} s")
+        blocks.append(block[:, 0] if block.shape[1] == 1 else block.mean(axis=1, dtype=np.float32))
+    if num_samples == 0:
+        raise AudioError(f"{name}: holds no samples")
+    if num_samples < recording.frames < _UNKNOWN_LENGTH:
+        raise AudioError(
+            f"{name}: truncated, {num_samples / recording.samplerate:.2f} s of "
+            f"{recording.frames / recording.samplerate:.2f} s can be decoded; fetch it again"
+        )
+    return np.concatenate(blocks)
+
+
+def _refuse_truncated_wav(stream: BinaryIO, name: str) -> None:
+    """libsndfile shortens a cut WAV silently, so its header is compared with its size here.
+
+    Sizes of 0 and 0xFFFFFFFF are legal: writers that stream do not know the length.
+    """
+    head = stream.read(12)
+    if head[:4] == b"RIFF" and head[8:12] == b"WAVE":
+        while len(header := stream.read(8)) == 8:
+            chunk, size = header[:4], struct.unpack("<I", header[4:])[0]
+            start = stream.tell()
+            if chunk == b"data":
+                available = stream.seek(0, io.SEEK_END) - start
+                if size not in (0, 0xFFFFFFFF) and size > available:
+                    raise AudioError(
+                        f"{name}: truncated, {available} of {size} bytes of audio are there; fetch it again"
+                    )
+                break
+            stream.seek(start + size + size % 2)
+    stream.seek(0)

@@ -1,0 +1,33 @@
+"""What can be refused, in one clear sentence.
+
+Every error a user can cause is a `DesedTaskError`: its message names the place (file, row or key), the value and the
+remedy. Recipes print it and exit with code 2; the service turns it into a problem document. Anything else is a bug.
+"""
+
+
+class DesedTaskError(Exception):
+    """Input that is refused; the message is one sentence for the person who gave it."""
+
+
+class OptionsError(DesedTaskError):
+    """A conf, a `--set` or a flag that is unknown, of the wrong type or contradictory."""
+
+
+class EventTableError(DesedTaskError):
+    """A table of events, tags or durations with a row that cannot be right."""
+
+
+class AudioError(DesedTaskError):
+    """Audio that is missing, empty, truncated or not decodable."""
+
+
+class CorpusError(DesedTaskError):
+    """A data set that is missing, incomplete or inconsistent."""
+
+
+class CheckpointError(DesedTaskError):
+    """A checkpoint that does not fit what it is asked to do."""
+
+
+class BundleError(DesedTaskError):
+    """A bundle that is missing, incomplete or does not reproduce its model."""

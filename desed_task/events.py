@@ -1,0 +1,118 @@
+"""Events: what happens when, in one clip; and EventTable: the events of many clips.
+
+An `Event` has the columns of the DCASE tables: onset and offset in seconds on the clip's own clock, and a class name.
+Intervals are half-open [onset, offset). An `EventTable` is frozen numpy columns with `filename` in front; it also
+remembers the files that it lists without any event, because "no event" is an answer and "not listed" is not.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import PurePath
+
+import numpy as np
+from numpy.typing import NDArray
+
+from desed_task.errors import EventTableError
+from desed_task.labels import LabelSet
+
+
+def audio_id_of(filename: str) -> str:
+    """The name of a clip: its file name without folder and extension."""
+    return PurePath(filename).stem
+
+
+@dataclass(frozen=True, order=True)
+class Event:
+    """One event of one clip: onset and offset in seconds, onset < offset; `score` in [0, 1] when detected."""
+
+    onset: float
+    offset: float
+    event_label: str
+    score: float | None = field(default=None, compare=False)
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.onset) and math.isfinite(self.offset)):
+            raise EventTableError(f"onset {self.onset} s and offset {self.offset} s must be finite numbers")
+        if self.onset < 0:
+            raise EventTableError(f"onset {self.onset:.3f} s is negative")
+        if self.offset <= self.onset:
+            raise EventTableError(f"offset {self.offset:.3f} s is not after onset {self.onset:.3f} s")
+
+    @property
+    def duration(self) -> float:
+        """Seconds from onset to offset."""
+        return self.offset - self.onset
+
+
+def merge_close_events(events: Iterable[Event], min_gap: float) -> list[Event]:
+    """Join events of one class that overlap or lie less than `min_gap` seconds apart.
+
+    DESED merges gaps under 150 ms, since annotators cannot hear them. Sorted by onset; scores are not kept.
+    """
+    merged: dict[str, list[Event]] = {}
+    for event in sorted(events):
+        of_class = merged.setdefault(event.event_label, [])
+        if of_class and event.onset - of_class[-1].offset < min_gap:
+            last = of_class.pop()
+            event = Event(last.onset, max(last.offset, event.offset), event.event_label)
+        of_class.append(event)
+    return sorted(event for of_class in merged.values() for event in of_class)
+
+
+class EventTable:
+    """Events of many clips as frozen columns.
+
+    filename: (rows,) str; onset, offset: (rows,) float64 seconds; event_label: (rows,) str; score: (rows,) float64 or
+    None. `filenames` lists every file of the table in order of appearance, those without events too.
+    """
+
+    def __init__(self, clips: Mapping[str, Sequence[Event]]) -> None:
+        self._clips = {name: tuple(events) for name, events in clips.items()}
+        rows = [(name, event) for name, events in self._clips.items() for event in events]
+        self.filename: NDArray[np.str_] = np.array([name for name, _ in rows], dtype=np.str_)
+        self.onset: NDArray[np.float64] = np.array([event.onset for _, event in rows], dtype=np.float64)
+        self.offset: NDArray[np.float64] = np.array([event.offset for _, event in rows], dtype=np.float64)
+        self.event_label: NDArray[np.str_] = np.array([event.event_label for _, event in rows], dtype=np.str_)
+        for column in (self.filename, self.onset, self.offset, self.event_label):
+            column.flags.writeable = False
+
+    @property
+    def filenames(self) -> tuple[str, ...]:
+        """Every file of the table, in order, those without events too."""
+        return tuple(self._clips)
+
+    def of(self, filename: str) -> tuple[Event, ...]:
+        """The events of one file; empty when it has none; KeyError when the table does not list it."""
+        return self._clips[filename]
+
+    def labels(self) -> tuple[str, ...]:
+        """The class names that occur, sorted."""
+        return tuple(sorted({str(label) for label in self.event_label}))
+
+    def items(self) -> Iterator[tuple[str, tuple[Event, ...]]]:
+        """(filename, events) of every file."""
+        return iter(self._clips.items())
+
+    def require_labels(self, labels: LabelSet, source: str) -> None:
+        """EventTableError naming the first row whose class is not in `labels`."""
+        for filename, events in self._clips.items():
+            for event in events:
+                if event.event_label not in labels:
+                    raise EventTableError(
+                        f"{source}: class {event.event_label!r} of {filename} is not in the label set "
+                        f"({', '.join(labels)}); correct the table or add it to `labels`"
+                    )
+
+    def __len__(self) -> int:
+        return len(self.onset)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, EventTable) and self._clips == other._clips
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"EventTable({len(self)} events in {len(self._clips)} files)"

@@ -1,0 +1,78 @@
+"""Windows: how a model with a fixed view (10 s) hears a recording of any length, in training's evaluation and in service.
+
+A recording is cut into windows of `window_seconds`, the last padded with zeros. Where it is longer than one window,
+neighbours share `overlap_frames`; there, each frame takes its score from the window in which it lies farther from an edge.
+Window starts are whole frames apart, so stitched frames keep their times. Clip scores are the largest over the windows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from desed_task.labels import LabelSet
+from desed_task.scores import Scores
+from desed_task.timeline import FrameGrid
+
+
+@dataclass(frozen=True)
+class Windowing:
+    """The view of one model: `window_seconds` at a time, neighbours sharing `overlap_frames`."""
+
+    grid: FrameGrid
+    window_seconds: float
+    overlap_frames: int
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.overlap_frames < self.window_frames:
+            raise ValueError(f"overlap of {self.overlap_frames} frames does not fit {self.window_frames} per window")
+
+    @property
+    def window_samples(self) -> int:
+        """Samples per window."""
+        return self.grid.num_samples(self.window_seconds)
+
+    @property
+    def window_frames(self) -> int:
+        """Frames per window."""
+        return self.grid.num_frames(self.window_samples)
+
+    @property
+    def hop_frames(self) -> int:
+        """Frames from one window's start to the next's."""
+        return self.window_frames - self.overlap_frames
+
+    def cut(self, waveform: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(samples,) -> (windows, window_samples), zero-padded at the end; at least one window."""
+        hop = self.hop_frames * self.grid.frame_samples
+        # Less than a frame beyond the window (resampling leaves a few samples) is not worth a second one.
+        beyond_first = len(waveform) - self.window_samples
+        num_windows = 1 if beyond_first < self.grid.frame_samples else 1 + -(-beyond_first // hop)
+        padded = np.zeros((num_windows - 1) * hop + self.window_samples, dtype=np.float32)
+        padded[: len(waveform)] = waveform[: len(padded)]
+        return np.stack([padded[start * hop : start * hop + self.window_samples] for start in range(num_windows)])
+
+    def stitch(
+        self,
+        frame_values: NDArray[np.float32],
+        clip_values: NDArray[np.float32],
+        labels: LabelSet,
+        num_samples: int,
+    ) -> Scores:
+        """Scores of the windows of one recording -> its Scores.
+
+        frame_values: (windows, frames, classes); clip_values: (windows, classes); num_samples: of the recording. Frames
+        that begin after its end are dropped.
+        """
+        num_windows, window_frames, _ = frame_values.shape
+        half = self.overlap_frames // 2
+        pieces = []
+        for window in range(num_windows):
+            first = 0 if window == 0 else half
+            last = window_frames if window == num_windows - 1 else self.hop_frames + half
+            pieces.append(frame_values[window, first:last])
+        duration = num_samples / self.grid.sample_rate
+        stitched = np.concatenate(pieces)[: max(1, self.grid.frames_covering(duration))]
+        return Scores(np.ascontiguousarray(stitched), clip_values.max(axis=0), self.grid, labels, duration)
