@@ -1,0 +1,136 @@
+"""Training batches: fixed shares of several clip sets in each, cut to one length, with their targets.
+
+An epoch is as long as its shortest source: min over the sources of clips // share steps (118 for DESED). Each source is
+shuffled on its own, every epoch anew, from (seed, epoch, source) alone, so any batch of any epoch can be made again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import Dataset, Sampler
+
+from desed_task.batch import Batch, Targets
+from desed_task.clips import ClipSet
+from desed_task.data.store import PackedStore
+from desed_task.encoding import encode_strong, encode_weak
+from desed_task.errors import CorpusError
+from desed_task.events import Event
+from desed_task.labels import LabelSet
+from desed_task.timeline import FrameGrid
+
+
+@dataclass(frozen=True)
+class Source:
+    """A clip set, its waveforms, and how many of its clips each batch holds."""
+
+    clip_set: ClipSet
+    store: PackedStore
+    batch_size: int
+
+
+class BatchDataset(Dataset[Batch]):
+    """(epoch, step) -> Batch of clips from every source."""
+
+    def __init__(
+        self, sources: Sequence[Source], labels: LabelSet, grid: FrameGrid, clip_seconds: float, seed: int
+    ) -> None:
+        self.sources = tuple(sources)
+        self.labels = labels
+        self.grid = grid
+        self.num_samples = grid.num_samples(clip_seconds)
+        self.num_frames = grid.num_frames(self.num_samples)
+        self.seed = seed
+        self._orders: dict[int, list[NDArray[np.int64]]] = {}
+        for source in self.sources:
+            if len(source.store) < source.batch_size:
+                raise CorpusError(
+                    f"{source.clip_set.name} has {len(source.store)} clips, fewer than its share of "
+                    f"{source.batch_size} per batch; lower its batch_size"
+                )
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Batches until the shortest source is exhausted."""
+        return min(len(source.store) // source.batch_size for source in self.sources)
+
+    def __len__(self) -> int:
+        return self.steps_per_epoch
+
+    def __getitem__(self, position: tuple[int, int]) -> Batch:  # type: ignore[override]
+        epoch, step = position
+        rng = np.random.default_rng((self.seed, epoch, step))
+        waveforms, strong, weak, has_strong, has_weak, audio_ids = [], [], [], [], [], []
+        for source, order in zip(self.sources, self._order(epoch), strict=True):
+            for clip in order[step * source.batch_size : (step + 1) * source.batch_size]:
+                waveform, first_second = self._crop(source.store, int(clip), rng)
+                clip_strong, clip_weak = self._encode(source.clip_set, int(clip), first_second)
+                waveforms.append(waveform)
+                strong.append(clip_strong)
+                weak.append(clip_weak)
+                has_strong.append(source.clip_set.supervision == "strong")
+                has_weak.append(source.clip_set.supervision == "weak")
+                audio_ids.append(source.store.audio_ids[clip])
+        targets = Targets(
+            torch.from_numpy(np.stack(strong)),
+            torch.from_numpy(np.stack(weak)),
+            torch.tensor(has_strong),
+            torch.tensor(has_weak),
+        )
+        return Batch(torch.from_numpy(np.stack(waveforms)), targets, tuple(audio_ids))
+
+    def _order(self, epoch: int) -> list[NDArray[np.int64]]:
+        if epoch not in self._orders:
+            self._orders = {
+                epoch: [
+                    np.random.default_rng((self.seed, epoch, number)).permutation(len(source.store))
+                    for number, source in enumerate(self.sources)
+                ]
+            }
+        return self._orders[epoch]
+
+    def _crop(self, store: PackedStore, clip: int, rng: np.random.Generator) -> tuple[NDArray[np.float32], float]:
+        """A random excerpt of a longer clip; (samples,) and the second at which it begins."""
+        surplus = int(store.lengths[clip]) - self.num_samples
+        first = int(rng.integers(0, surplus + 1)) if surplus > 0 else 0
+        return store.read(clip, first, self.num_samples), first / self.grid.sample_rate
+
+    def _encode(
+        self, clip_set: ClipSet, clip: int, first_second: float
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        audio_id = clip_set.clips[clip].audio_id
+        events = clip_set.events.get(audio_id, ()) if clip_set.supervision == "strong" else ()
+        tags = clip_set.tags.get(audio_id, ()) if clip_set.supervision == "weak" else ()
+        strong = encode_strong(_shift(events, first_second), self.labels, self.grid, self.num_frames)
+        return strong, encode_weak(tags, self.labels)
+
+
+class EpochSampler(Sampler[tuple[int, int]]):
+    """(epoch, step) for every step of the epoch that `set_epoch` names (the trainer calls it)."""
+
+    def __init__(self, dataset: BatchDataset) -> None:
+        self.dataset = dataset
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """The next iteration is this epoch's."""
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        return iter([(self.epoch, step) for step in range(len(self.dataset))])
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+
+def _shift(events: Sequence[Event], seconds: float) -> list[Event]:
+    """Events on the clock of an excerpt that begins at `seconds`; those that end before it are dropped."""
+    return [
+        Event(max(0.0, event.onset - seconds), event.offset - seconds, event.event_label)
+        for event in events
+        if event.offset > seconds
+    ]
