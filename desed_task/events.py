@@ -20,8 +20,12 @@ from desed_task.labels import LabelSet
 
 
 def audio_id_of(filename: str) -> str:
-    """The name of a clip: its file name without folder and extension."""
-    return PurePath(filename).stem
+    """The name of a clip: its file name without folder and extension; the name of an audio_id is itself.
+
+    An ending of digits only is part of the name: DESED's names end in seconds (`Y..._350.000_360.000.wav`).
+    """
+    path = PurePath(filename)
+    return path.name if path.suffix[1:].isdigit() else path.stem
 
 
 @dataclass(frozen=True, order=True)
@@ -57,8 +61,9 @@ def merge_close_events(events: Iterable[Event], min_gap: float) -> list[Event]:
         of_class = merged.setdefault(event.event_label, [])
         if of_class and event.onset - of_class[-1].offset < min_gap:
             last = of_class.pop()
-            event = Event(last.onset, max(last.offset, event.offset), event.event_label)
-        of_class.append(event)
+            of_class.append(Event(last.onset, max(last.offset, event.offset), event.event_label))
+        else:
+            of_class.append(event)
     return sorted(event for of_class in merged.values() for event in of_class)
 
 
@@ -69,20 +74,75 @@ class EventTable:
     None. `filenames` lists every file of the table in order of appearance, those without events too.
     """
 
+    filename: NDArray[np.str_]
+    onset: NDArray[np.float64]
+    offset: NDArray[np.float64]
+    event_label: NDArray[np.str_]
+
     def __init__(self, clips: Mapping[str, Sequence[Event]]) -> None:
-        self._clips = {name: tuple(events) for name, events in clips.items()}
-        rows = [(name, event) for name, events in self._clips.items() for event in events]
-        self.filename: NDArray[np.str_] = np.array([name for name, _ in rows], dtype=np.str_)
-        self.onset: NDArray[np.float64] = np.array([event.onset for _, event in rows], dtype=np.float64)
-        self.offset: NDArray[np.float64] = np.array([event.offset for _, event in rows], dtype=np.float64)
-        self.event_label: NDArray[np.str_] = np.array([event.event_label for _, event in rows], dtype=np.str_)
-        for column in (self.filename, self.onset, self.offset, self.event_label):
+        self._events: dict[str, tuple[Event, ...]] | None = {name: tuple(events) for name, events in clips.items()}
+        rows = [(name, event) for name, events in self._events.items() for event in events]
+        self._filenames = tuple(self._events)
+        self._freeze(
+            np.array([name for name, _ in rows], dtype=np.str_),
+            np.array([event.onset for _, event in rows], dtype=np.float64),
+            np.array([event.offset for _, event in rows], dtype=np.float64),
+            np.array([event.event_label for _, event in rows], dtype=np.str_),
+        )
+
+    @classmethod
+    def from_columns(
+        cls,
+        filenames: Iterable[str],
+        filename: NDArray[np.str_],
+        onset: NDArray[np.float64],
+        offset: NDArray[np.float64],
+        event_label: NDArray[np.str_],
+    ) -> EventTable:
+        """A table of many rows without an `Event` for each: `filenames` lists every file, the columns are (rows,).
+
+        The `Event`s are made when somebody asks for them. EventTableError when a row cannot be an event.
+        """
+        wrong = ~(np.isfinite(onset) & np.isfinite(offset) & (onset >= 0) & (offset > onset))
+        if wrong.any():
+            row = int(np.flatnonzero(wrong)[0])
+            raise EventTableError(
+                f"{filename[row]}: onset {onset[row]} s and offset {offset[row]} s are not those of an event"
+            )
+        table = cls.__new__(cls)
+        table._events = None
+        table._filenames = tuple(dict.fromkeys(filenames))
+        unlisted = set(np.unique(filename).tolist()) - set(table._filenames)
+        if unlisted:
+            raise EventTableError(f"{min(unlisted)} has events but is not among the files of the table")
+        table._freeze(filename, onset, offset, event_label)
+        return table
+
+    def _freeze(
+        self,
+        filename: NDArray[np.str_],
+        onset: NDArray[np.float64],
+        offset: NDArray[np.float64],
+        event_label: NDArray[np.str_],
+    ) -> None:
+        for column in (filename, onset, offset, event_label):
             column.flags.writeable = False
+        self.filename, self.onset, self.offset, self.event_label = filename, onset, offset, event_label
+
+    @property
+    def _clips(self) -> dict[str, tuple[Event, ...]]:
+        if self._events is None:
+            clips: dict[str, list[Event]] = {name: [] for name in self._filenames}
+            columns = (self.filename, self.onset, self.offset, self.event_label)
+            for name, onset, offset, label in zip(*(column.tolist() for column in columns), strict=True):
+                clips[name].append(Event(onset, offset, label))
+            self._events = {name: tuple(events) for name, events in clips.items()}
+        return self._events
 
     @property
     def filenames(self) -> tuple[str, ...]:
         """Every file of the table, in order, those without events too."""
-        return tuple(self._clips)
+        return self._filenames
 
     def of(self, filename: str) -> tuple[Event, ...]:
         """The events of one file; empty when it has none; KeyError when the table does not list it."""
@@ -95,6 +155,16 @@ class EventTable:
     def items(self) -> Iterator[tuple[str, tuple[Event, ...]]]:
         """(filename, events) of every file."""
         return iter(self._clips.items())
+
+    def by_audio_id(self) -> dict[str, tuple[Event, ...]]:
+        """audio_id -> events of every file; EventTableError when two files differ in folder or extension only."""
+        clips: dict[str, tuple[Event, ...]] = {}
+        for filename, events in self._clips.items():
+            audio_id = audio_id_of(filename)
+            if audio_id in clips:
+                raise EventTableError(f"{filename}: another file of the table has the name {audio_id}; rename one")
+            clips[audio_id] = events
+        return clips
 
     def require_labels(self, labels: LabelSet, source: str) -> None:
         """EventTableError naming the first row whose class is not in `labels`."""

@@ -3,10 +3,11 @@
 Three clocks tick in a detector: samples, mel frames (one every `hop_length` samples) and frames (one every
 `time_pooling` mel frames, the resolution of the scores). A grid knows all three.
 
-Convention of the DESED baselines: frame j covers [j, j + 1) * `frame_seconds`, from the clip's first sample. So an event
-is encoded from floor(onset) to ceil(offset), and a run of active frames [a, b) is decoded to [a, b) * `frame_seconds`.
-With a centred STFT and a pooling of 4, the mel frames that frame j averages are centred at (4 j + 1.5) * hop, 8 ms before
-the middle of that interval at 16 kHz; `first_frame_center` states where the middle of frame 0 is taken to be.
+Convention of the DESED baselines: frame j covers [j, j + 1) * `frame_seconds`, from the clip's first sample. So an
+event is encoded from floor(onset) to ceil(offset), and a run of active frames [a, b) is decoded to
+[a, b) * `frame_seconds`. With a centred STFT and a pooling of 4, the mel frames that frame j averages are centred at
+(4 j + 1.5) * hop, 8 ms before the middle of that interval at 16 kHz; `first_frame_center` states where the middle of
+frame 0 is taken to be.
 
 The scores hold floor(mel_frames / time_pooling) frames, so for 10 s at 16 kHz, hop 256, pooling 4 there are 626 mel
 frames and 156 frames of 64 ms, the last of which ends at 9.984 s.
@@ -94,7 +95,12 @@ class FrameGrid:
         """A length in frames, to the nearest."""
         return round(seconds * self.frame_rate)
 
+    def odd_frames_in(self, seconds: float) -> int:
+        """The odd number of frames nearest to `seconds`, at least 1: the window of a filter that has a middle frame."""
+        return 2 * math.floor(seconds * self.frame_rate / 2 + _FRAME_ROUNDING) + 1
+
     def timestamps(self, num_frames: int) -> NDArray[np.float64]:
         """The num_frames + 1 edges of the frames: (num_frames + 1,) in seconds."""
-        edges = self.start + np.arange(num_frames + 1) * (self.frame_samples / self.sample_rate)
+        # The operations of `seconds_at` in the same order, so that both give the same float.
+        edges = self.start + np.arange(num_frames + 1) * self.frame_samples / self.sample_rate
         return np.maximum(edges, 0.0)

