@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from desed_task.errors import CorpusError
 from desed_task.events import Event
 
 Supervision = Literal["strong", "weak", "none"]
@@ -39,6 +40,15 @@ class ClipSet:
     tags: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     num_expected: int | None = None
 
+    def __post_init__(self) -> None:
+        seen: dict[str, Path] = {}
+        for clip in self.clips:
+            if clip.audio_id in seen:
+                raise CorpusError(
+                    f"{self.name}: {seen[clip.audio_id]} and {clip.path} are both called {clip.audio_id}; rename one"
+                )
+            seen[clip.audio_id] = clip.path
+
     @property
     def files_present(self) -> int:
         """Clips that are there."""
@@ -50,6 +60,8 @@ class ClipSet:
         return len(self.clips) if self.num_expected is None else self.num_expected
 
     def select(self, positions: list[int], name: str | None = None) -> ClipSet:
-        """The clips at `positions`, with what is known about them."""
+        """The clips at `positions`, with what is known about them and of no other."""
         clips = tuple(self.clips[position] for position in positions)
-        return ClipSet(name or self.name, clips, self.supervision, self.events, self.tags)
+        events = {clip.audio_id: self.events[clip.audio_id] for clip in clips if clip.audio_id in self.events}
+        tags = {clip.audio_id: self.tags[clip.audio_id] for clip in clips if clip.audio_id in self.tags}
+        return ClipSet(name or self.name, clips, self.supervision, events, tags)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from desed_task.errors import DesedTaskError
@@ -15,17 +16,24 @@ class RecipeParser(argparse.ArgumentParser):
     """argparse whose flags may be spelt with - or _ (`--conf-file`, `--conf_file`), never abbreviated."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(
-            allow_abbrev=False, formatter_class=argparse.ArgumentDefaultsHelpFormatter, **options
-        )
+        super().__init__(allow_abbrev=False, formatter_class=argparse.ArgumentDefaultsHelpFormatter, **options)
 
-    def add_argument(self, *flags: str, **options: Any) -> argparse.Action:  # type: ignore[override]
-        both = [spelling for flag in flags for spelling in dict.fromkeys((flag, _hyphenated(flag)))]
-        return super().add_argument(*both, **options)
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As argparse, after each long flag is spelt as it was declared; what follows `--` is left alone."""
+        words = list(sys.argv[1:] if args is None else args)
+        end = words.index("--") if "--" in words else len(words)
+        declared = {_hyphenated(flag): flag for flag in self._option_string_actions}
+        respelt = [_respelt(word, declared) for word in words[:end]]
+        return super().parse_known_args(respelt + words[end:], namespace)
+
+
+def _respelt(word: str, declared: Mapping[str, str]) -> str:
+    flag, equals, value = word.partition("=")
+    return declared.get(_hyphenated(flag), flag) + equals + value if word.startswith("--") else word
 
 
 def _hyphenated(flag: str) -> str:
-    return "--" + flag[2:].replace("_", "-") if flag.startswith("--") else flag
+    return flag.replace("_", "-")
 
 
 def run_recipe(main: Callable[[Sequence[str]], int | None]) -> None:
@@ -33,12 +41,18 @@ def run_recipe(main: Callable[[Sequence[str]], int | None]) -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
         code = main(sys.argv[1:]) or 0
+        sys.stdout.flush()
     except DesedTaskError as error:
         print(f"error: {error}", file=sys.stderr)
+        code = 2
+    except (PermissionError, IsADirectoryError, NotADirectoryError) as error:
+        print(f"error: {error.filename}: {error.strerror}; name another place", file=sys.stderr)
         code = 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         code = 130
     except BrokenPipeError:
+        # The reader of our output has gone (`| head`); without this the interpreter complains at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 141
     sys.exit(code)

@@ -17,9 +17,7 @@ from desed_task.labels import LabelSet
 from desed_task.timeline import FrameGrid
 
 
-def encode_strong(
-    events: Iterable[Event], labels: LabelSet, grid: FrameGrid, num_frames: int
-) -> NDArray[np.float32]:
+def encode_strong(events: Iterable[Event], labels: LabelSet, grid: FrameGrid, num_frames: int) -> NDArray[np.float32]:
     """Events -> strong targets: (frames, classes), 1 where an event is active.
 
     Events beyond the last frame are cut; classes outside `labels` are a KeyError (tables are checked where they enter).
@@ -49,7 +47,7 @@ def decode_strong(active: NDArray[np.bool_], labels: LabelSet, grid: FrameGrid, 
     """(frames, classes) of decisions -> events sorted by onset, cut at `duration` seconds."""
     events = []
     for position, label in enumerate(labels):
-        for first, last in active_runs(active[:, position]):
+        for first, last in active_runs(active[: grid.frames_covering(duration), position]):
             onset, offset = grid.seconds_at(first), min(grid.seconds_at(last), duration)
             if offset > onset:
                 events.append(Event(onset, offset, label))

@@ -8,7 +8,7 @@ remembers the files that it lists without any event, because "no event" is an an
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePath
 
@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from desed_task.errors import EventTableError
-from desed_task.labels import LabelSet
 
 
 def audio_id_of(filename: str) -> str:
@@ -30,7 +29,10 @@ def audio_id_of(filename: str) -> str:
 
 @dataclass(frozen=True, order=True)
 class Event:
-    """One event of one clip: onset and offset in seconds, onset < offset; `score` in [0, 1] when detected."""
+    """One event of one clip: onset and offset in seconds, onset < offset; `score` in [0, 1] when detected.
+
+    Events are compared by time and class; the score is not part of what an event is.
+    """
 
     onset: float
     offset: float
@@ -44,6 +46,8 @@ class Event:
             raise EventTableError(f"onset {self.onset:.3f} s is negative")
         if self.offset <= self.onset:
             raise EventTableError(f"offset {self.offset:.3f} s is not after onset {self.onset:.3f} s")
+        if self.score is not None and not 0.0 <= self.score <= 1.0:
+            raise EventTableError(f"score {self.score} is not in [0, 1]")
 
     @property
     def duration(self) -> float:
@@ -54,12 +58,14 @@ class Event:
 def merge_close_events(events: Iterable[Event], min_gap: float) -> list[Event]:
     """Join events of one class that overlap or lie less than `min_gap` seconds apart.
 
-    DESED merges gaps under 150 ms, since annotators cannot hear them. Sorted by onset; scores are not kept.
+    DESED merges gaps under 150 ms, since annotators cannot hear them. Sorted by onset; scores are not kept. Gaps are
+    compared to the microsecond: from 1.0 to 1.15 is a gap of 0.15 s, though the difference of the floats is 0.1499...
     """
     merged: dict[str, list[Event]] = {}
     for event in sorted(events):
         of_class = merged.setdefault(event.event_label, [])
-        if of_class and event.onset - of_class[-1].offset < min_gap:
+        gap = event.onset - of_class[-1].offset if of_class else math.inf
+        if gap < 0 or round(gap, 6) < min_gap:
             last = of_class.pop()
             of_class.append(Event(last.onset, max(last.offset, event.offset), event.event_label))
         else:
@@ -70,8 +76,8 @@ def merge_close_events(events: Iterable[Event], min_gap: float) -> list[Event]:
 class EventTable:
     """Events of many clips as frozen columns.
 
-    filename: (rows,) str; onset, offset: (rows,) float64 seconds; event_label: (rows,) str; score: (rows,) float64 or
-    None. `filenames` lists every file of the table in order of appearance, those without events too.
+    filename: (rows,) str; onset, offset: (rows,) float64 seconds; event_label: (rows,) str. `filenames` lists
+    every file of the table in order of appearance, those without events too. Scores stay with the `Event`s.
     """
 
     filename: NDArray[np.str_]
@@ -166,7 +172,7 @@ class EventTable:
             clips[audio_id] = events
         return clips
 
-    def require_labels(self, labels: LabelSet, source: str) -> None:
+    def require_labels(self, labels: Collection[str], source: str) -> None:
         """EventTableError naming the first row whose class is not in `labels`."""
         for filename, events in self._clips.items():
             for event in events:

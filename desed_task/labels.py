@@ -31,10 +31,10 @@ class LabelSet:
         if not self.names:
             raise DesedTaskError("the label set is empty; name at least one class")
         for name in self.names:
-            # Names are columns of TSV files; sed_scores_eval refuses backslashes.
-            if not name or name != name.strip() or any(char in name for char in "\t\n\r,\\"):
+            # Names are columns of TSV files; sed_scores_eval refuses backslashes. AudioSet has names with commas.
+            if not name or name != name.strip() or any(char in name for char in "\t\n\r\\"):
                 raise DesedTaskError(
-                    f"class name {name!r} is empty or has a comma, a tab, a backslash, a line break or an outer space"
+                    f"class name {name!r} is empty or has a tab, a backslash, a line break or an outer space"
                 )
         self._index = {name: position for position, name in enumerate(self.names)}
         if len(self._index) != len(self.names):

@@ -19,8 +19,8 @@ from desed_task.timeline import FrameGrid
 class Scores:
     """Scores of one clip.
 
-    frame_values: (frames, classes) float32 or None (a tagger); clip_values: (classes,) float32; duration: seconds of the
-    clip, which the last frame may not reach or may pass (see `timeline`).
+    frame_values: (frames, classes) float32 or None (a tagger); clip_values: (classes,) float32; duration: seconds of
+    the clip, which the last frame may not reach or may pass (see `timeline`).
     """
 
     frame_values: NDArray[np.float32] | None

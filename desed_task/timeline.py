@@ -39,6 +39,8 @@ class FrameGrid:
     first_frame_center: float | None = None
 
     def __post_init__(self) -> None:
+        if self.first_frame_center is not None and not math.isfinite(self.first_frame_center):
+            raise ValueError(f"FrameGrid.first_frame_center must be finite, got {self.first_frame_center}")
         for name in ("sample_rate", "hop_length", "time_pooling"):
             if getattr(self, name) < 1:
                 raise ValueError(f"FrameGrid.{name} must be at least 1, got {getattr(self, name)}")
@@ -92,7 +94,7 @@ class FrameGrid:
         return max(0.0, self.start + frame * self.frame_samples / self.sample_rate)
 
     def frames_in(self, seconds: float) -> int:
-        """A length in frames, to the nearest."""
+        """A length in frames, to the nearest (a tie goes to the even number)."""
         return round(seconds * self.frame_rate)
 
     def odd_frames_in(self, seconds: float) -> int:
@@ -103,4 +105,4 @@ class FrameGrid:
         """The num_frames + 1 edges of the frames: (num_frames + 1,) in seconds."""
         # The operations of `seconds_at` in the same order, so that both give the same float.
         edges = self.start + np.arange(num_frames + 1) * self.frame_samples / self.sample_rate
-        return np.maximum(edges, 0.0)
+        return np.asarray(np.maximum(edges, 0.0), dtype=np.float64)

@@ -1,8 +1,9 @@
-"""Windows: how a model with a fixed view (10 s) hears a recording of any length, in training's evaluation and in service.
+"""Windows: how a model with a fixed view (10 s) hears a recording of any length, in evaluation and in service alike.
 
 A recording is cut into windows of `window_seconds`, the last padded with zeros. Where it is longer than one window,
-neighbours share `overlap_frames`; there, each frame takes its score from the window in which it lies farther from an edge.
-Window starts are whole frames apart, so stitched frames keep their times. Clip scores are the largest over the windows.
+neighbours share `overlap_frames`; there, each frame takes its score from the window in which it lies farther from an
+edge. Window starts are whole frames apart, so stitched frames keep their times. Clip scores are the largest over the
+windows.
 """
 
 from __future__ import annotations
