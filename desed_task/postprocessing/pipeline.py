@@ -1,0 +1,139 @@
+"""PostProcessing: what stands between a model's scores and its events, one object for evaluation and for the service.
+
+scores -> median filter -> threshold -> runs of active frames -> events in seconds, cut at the clip's end. Its options
+are stored with the model, so what was measured is what is served.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from pydantic import Field, field_validator
+
+from desed_task.encoding import decode_strong
+from desed_task.errors import DesedTaskError, OptionsError
+from desed_task.events import Event
+from desed_task.labels import LabelSet
+from desed_task.options import Options
+from desed_task.postprocessing.median import median_filter
+from desed_task.postprocessing.thresholds import decide
+from desed_task.scores import Scores
+from desed_task.timeline import FrameGrid
+
+# DESED baselines 2021-2024: 7 frames of 64 ms, one threshold for all classes.
+MEDIAN_FILTER_SECONDS = 0.448
+THRESHOLD = 0.5
+# In a mapping of classes to values, stands for every class that is not named.
+OTHER_CLASSES = "default"
+
+PerClass = float | dict[str, float]
+
+
+class PostProcessingOptions(Options):
+    """How scores become events."""
+
+    median_filter_seconds: PerClass = Field(
+        default=MEDIAN_FILTER_SECONDS,
+        description="Window of the median filter in seconds, one number or class: seconds (`default` for the others).",
+    )
+    threshold: PerClass = Field(
+        default=THRESHOLD,
+        description="A class is active where its score is above this, one number or class: value (`default` likewise).",
+    )
+
+    @field_validator("median_filter_seconds")
+    @classmethod
+    def _check_median_filter(cls, value: PerClass) -> PerClass:
+        return _checked(value, lambda x: math.isfinite(x) and x >= 0, "a number of seconds, 0 (no filter) or more")
+
+    @field_validator("threshold")
+    @classmethod
+    def _check_threshold(cls, value: PerClass) -> PerClass:
+        return _checked(value, lambda x: 0 < x < 1, "between 0 and 1, both excluded")
+
+
+@dataclass(frozen=True)
+class PostProcessing:
+    """Scores of one system -> events and tags. Built by `build_postprocessing`.
+
+    median_filter_seconds, thresholds: (classes,) in the order of `labels`.
+    """
+
+    labels: LabelSet
+    grid: FrameGrid
+    median_filter_seconds: tuple[float, ...]
+    thresholds: tuple[float, ...]
+
+    def filter(self, scores: Scores) -> Scores:
+        """The median-filtered scores; they need no more than a threshold to become decisions."""
+        if scores.grid != self.grid:
+            raise DesedTaskError(
+                f"the scores have frames of {scores.grid.frame_seconds:g} s, the post-processing is set up for "
+                f"{self.grid.frame_seconds:g} s ({self.grid}); use the one stored with the model"
+            )
+        if scores.labels != self.labels:
+            raise DesedTaskError(
+                f"the scores are of the classes {', '.join(scores.labels)}, "
+                f"the post-processing of {', '.join(self.labels)}; use the one stored with the model"
+            )
+        return median_filter(scores, self.median_filter_seconds)
+
+    def detect(self, scores: Scores) -> list[Event]:
+        """Events of the clip, sorted by onset, each with the mean of its filtered frame scores as `score`."""
+        return self.detect_at(self.filter(scores))
+
+    def detect_at(self, filtered: Scores, threshold: float | None = None) -> list[Event]:
+        """Events of already filtered scores at another threshold for all classes (None: the system's own).
+
+        Scores without frames have no events.
+        """
+        values = filtered.frame_values
+        if values is None:
+            return []
+        active = decide(values, self.thresholds if threshold is None else threshold)
+        events = decode_strong(active, filtered.labels, filtered.grid, filtered.duration)
+        return [self._scored(event, filtered) for event in events]
+
+    def tags(self, scores: Scores) -> list[tuple[str, float]]:
+        """Every class with its score for the whole clip, the highest first."""
+        order = np.argsort(-scores.clip_values, kind="stable")
+        return [(scores.labels[position], float(scores.clip_values[position])) for position in order]
+
+    @staticmethod
+    def _scored(event: Event, filtered: Scores) -> Event:
+        assert filtered.frame_values is not None
+        first, last = filtered.grid.frame_at(event.onset), filtered.grid.frame_after(event.offset)
+        values = filtered.frame_values[first:last, filtered.labels.index(event.event_label)]
+        return Event(event.onset, event.offset, event.event_label, float(values.mean(dtype=np.float64)))
+
+
+def build_postprocessing(options: PostProcessingOptions, labels: LabelSet, grid: FrameGrid) -> PostProcessing:
+    """The post-processing of a system; OptionsError when a value is for an unknown class or a class has none."""
+    return PostProcessing(
+        labels,
+        grid,
+        _per_class(options.median_filter_seconds, labels, "median_filter_seconds"),
+        _per_class(options.threshold, labels, "threshold"),
+    )
+
+
+def _checked(value: PerClass, is_valid: Callable[[float], bool], rule: str) -> PerClass:
+    for name, number in value.items() if isinstance(value, Mapping) else [("", value)]:
+        if not is_valid(number):
+            raise ValueError(f"{number:g}{f' of {name}' if name else ''} is not {rule}")
+    return value
+
+
+def _per_class(value: PerClass, labels: LabelSet, key: str) -> tuple[float, ...]:
+    if not isinstance(value, Mapping):
+        return (float(value),) * len(labels)
+    unknown = [name for name in value if name not in labels and name != OTHER_CLASSES]
+    if unknown:
+        raise OptionsError(f"{key}: {unknown[0]!r} is not a class; the classes are {', '.join(labels)}")
+    missing = [name for name in labels if name not in value]
+    if missing and OTHER_CLASSES not in value:
+        raise OptionsError(f"{key}: no value for {missing[0]!r}; add it, or `{OTHER_CLASSES}` for the other classes")
+    return tuple(float(value[name] if name in value else value[OTHER_CLASSES]) for name in labels)
