@@ -1,0 +1,1 @@
+"""Soundscapes: scenes with known events, mixed from a soundbank (recorded or procedural)."""

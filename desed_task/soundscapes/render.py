@@ -1,0 +1,61 @@
+"""Rendering: a drawn scene becomes a waveform and its annotation.
+
+The background is set to its level; each event is cut, varied, faded and set to its SNR over the background. Should the
+sum exceed full scale, the whole mixture is scaled down: levels keep their relations and nothing clips.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from desed_task.audio.reading import Waveform
+from desed_task.events import Event
+from desed_task.soundscapes.scene import PlacedEvent, Scene
+from desed_task.soundscapes.soundbank import Soundbank
+from desed_task.soundscapes.variation import apply_variation
+
+PEAK_LIMIT = 0.98
+
+
+def render_scene(scene: Scene, soundbank: Soundbank) -> tuple[Waveform, list[Event]]:
+    """The mixture (samples,) in [-PEAK_LIMIT, PEAK_LIMIT], and its events."""
+    background, stems = render_stems(scene, soundbank)
+    mixture = background.copy()
+    for placed, stem in zip(scene.placed, stems, strict=True):
+        mixture[placed.onset_sample : placed.onset_sample + len(stem)] += stem
+    peak = float(np.abs(mixture).max())
+    return mixture * np.float32(min(1.0, PEAK_LIMIT / max(peak, PEAK_LIMIT))), scene.events()
+
+
+def render_stems(scene: Scene, soundbank: Soundbank) -> tuple[Waveform, list[Waveform]]:
+    """What the mixture is the sum of, before its peak is limited.
+
+    The background (samples,), and for each of `scene.placed` what is heard of it from its onset on.
+    """
+    background = _at_level(soundbank.backgrounds.read(scene.background, scene.num_samples), scene.background_db)
+    stems = [_render_event(placed, scene, soundbank) for placed in scene.placed]
+    return background, stems
+
+
+def _render_event(placed: PlacedEvent, scene: Scene, soundbank: Soundbank) -> Waveform:
+    waveform = soundbank.read_event(placed.sound)[placed.first : placed.first + placed.num_samples]
+    varied = apply_variation(waveform, placed.variation)[: placed.heard_samples]
+    return _at_level(_faded(varied, scene.fade_samples), scene.background_db + placed.snr_db)
+
+
+def _at_level(waveform: Waveform, level_db: float) -> Waveform:
+    """The waveform at this RMS relative to full scale; silence stays silence."""
+    rms = float(np.sqrt(np.mean(np.square(waveform, dtype=np.float64))))
+    return waveform * np.float32(10 ** (level_db / 20) / max(rms, 1e-9))
+
+
+def _faded(waveform: Waveform, fade_samples: int) -> Waveform:
+    """Linear ramps at both ends, each at most a quarter of a short event."""
+    length = min(fade_samples, len(waveform) // 4)
+    if length == 0:
+        return waveform
+    ramp = (np.arange(length, dtype=np.float32) + 0.5) / length
+    faded = waveform.copy()
+    faded[:length] *= ramp
+    faded[-length:] *= ramp[::-1]
+    return faded

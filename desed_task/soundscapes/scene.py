@@ -1,0 +1,177 @@
+"""Scene: what happens in one soundscape, drawn before a single sample is mixed.
+
+A scene is a frozen value: which sound is placed where, at which signal-to-noise ratio, over which background. SNR is the
+power of an event over its own length relative to the power of the background over the scene. Onsets are whole
+milliseconds, as the tables write them.
+
+Rules: an event is placed only where no more than `max_overlap` events sound at any moment; when 20 random onsets do not
+offer such a place, it is left out. An event longer than the limit drawn for it is cut to a random excerpt that begins
+and ends audibly. An event shorter than `min_event_seconds` is annotated as that long. Events of one class less than
+`same_class_gap_seconds` apart are one event in the annotation (DESED: 150 ms).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+import numpy as np
+from pydantic import AfterValidator, Field, model_validator
+
+from desed_task.errors import DesedTaskError
+from desed_task.events import Event, merge_close_events
+from desed_task.labels import LabelSet
+from desed_task.options import Options
+from desed_task.soundscapes.silence import draw_excerpt
+from desed_task.soundscapes.soundbank import SAMPLE_RATE, Sound, Soundbank
+from desed_task.soundscapes.variation import Range, Variation, VariationOptions, draw_variation
+
+_PLACEMENT_TRIES = 20
+_MILLISECOND_SAMPLES = SAMPLE_RATE // 1000
+
+
+def _label_names(labels: tuple[str, ...]) -> tuple[str, ...]:
+    try:
+        return LabelSet(labels).names
+    except DesedTaskError as error:
+        raise ValueError(str(error)) from None
+
+
+class SceneOptions(Options):
+    """From what a scene is drawn."""
+
+    labels: Annotated[tuple[str, ...], AfterValidator(_label_names)] = Field(description="Classes that may occur.")
+    class_weights: dict[str, float] = Field({}, description="How often a class is drawn, relative to 1 for the others.")
+    duration_seconds: float = Field(10.0, gt=0, description="Length of a scene.")
+    num_events: tuple[int, int] = Field((1, 5), description="Fewest and most events of a scene.")
+    snr_db: Range = Field((6.0, 30.0), description="Level of an event over the background.")
+    max_overlap: int = Field(2, ge=1, description="Most events that sound at the same time.")
+    max_event_seconds: Range = Field((10.0, 10.0), description="Range of the limit on an event's length.")
+    min_event_seconds: float = Field(0.05, gt=0, description="Shorter events are annotated as this long.")
+    background_db: Range = Field((-55.0, -40.0), description="Level of the background relative to full scale.")
+    fade_milliseconds: float = Field(10.0, ge=0, description="Fade at both ends of an event.")
+    same_class_gap_seconds: float = Field(0.150, ge=0, description="Events of a class less than this apart are one.")
+    variation: VariationOptions = Field(VariationOptions(), description="Random changes to each placed event.")
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> SceneOptions:
+        low, high = self.num_events
+        if not 0 <= low <= high:
+            raise ValueError(f"num_events {[low, high]} must be a range of counts, the smaller first")
+        for label, weight in self.class_weights.items():
+            if label not in self.labels or weight < 0:
+                raise ValueError(f"class_weights: {label!r}: {weight} must be a class of `labels` with a weight >= 0")
+        if not any(self.class_weights.get(label, 1.0) for label in self.labels):
+            raise ValueError("class_weights: every class has weight 0; give one of them more")
+        if not self.min_event_seconds <= self.max_event_seconds[0]:
+            raise ValueError(
+                f"max_event_seconds {list(self.max_event_seconds)} goes below min_event_seconds {self.min_event_seconds}"
+            )
+        if self.min_event_seconds > self.duration_seconds:
+            raise ValueError(f"min_event_seconds {self.min_event_seconds} is longer than the scene")
+        return self
+
+
+@dataclass(frozen=True)
+class PlacedEvent:
+    """One sound in a scene: `num_samples` of it from sample `first` on, varied, heard from `onset_sample` on."""
+
+    sound: Sound
+    first: int
+    num_samples: int
+    variation: Variation
+    onset_sample: int
+    heard_samples: int
+    snr_db: float
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One drawn soundscape; `events` sorted by onset."""
+
+    num_samples: int
+    background: Sound
+    background_db: float
+    placed: tuple[PlacedEvent, ...]
+    fade_samples: int
+    min_event_samples: int
+    same_class_gap_seconds: float
+
+    @property
+    def duration(self) -> float:
+        """Seconds."""
+        return self.num_samples / SAMPLE_RATE
+
+    def events(self) -> list[Event]:
+        """The annotation: what is audible when, close events of one class merged, sorted by onset."""
+        audible = []
+        for placed in self.placed:
+            length = max(placed.heard_samples, self.min_event_samples)
+            onset = min(placed.onset_sample, self.num_samples - length)
+            audible.append(
+                Event(onset / SAMPLE_RATE, (onset + length) / SAMPLE_RATE, placed.sound.event_label)
+            )
+        return merge_close_events(audible, self.same_class_gap_seconds)
+
+    def sources(self) -> list[tuple[str, str]]:
+        """(class or "background", source) of everything that is heard, sorted, each once."""
+        return sorted({(sound.event_label, sound.source) for sound in (self.background, *(p.sound for p in self.placed))})
+
+
+def draw_scene(rng: np.random.Generator, options: SceneOptions, soundbank: Soundbank) -> Scene:
+    """Draw one scene. The soundbank must have every class of `options.labels`."""
+    num_samples = round(options.duration_seconds * SAMPLE_RATE)
+    background = soundbank.backgrounds.draw(rng, num_samples)
+    background_db = float(rng.uniform(*options.background_db))
+    weights = np.array([options.class_weights.get(label, 1.0) for label in options.labels])
+    placed: list[PlacedEvent] = []
+    for _ in range(rng.integers(options.num_events[0], options.num_events[1] + 1)):
+        label = options.labels[rng.choice(len(weights), p=weights / weights.sum())]
+        event = _draw_event(rng, options, soundbank, label, num_samples, placed)
+        placed += [] if event is None else [event]
+    return Scene(
+        num_samples=num_samples,
+        background=background,
+        background_db=background_db,
+        placed=tuple(sorted(placed, key=lambda event: (event.onset_sample, event.sound.event_label))),
+        fade_samples=round(options.fade_milliseconds / 1000 * SAMPLE_RATE),
+        min_event_samples=math.ceil(options.min_event_seconds * SAMPLE_RATE),
+        same_class_gap_seconds=options.same_class_gap_seconds,
+    )
+
+
+def _draw_event(
+    rng: np.random.Generator,
+    options: SceneOptions,
+    soundbank: Soundbank,
+    event_label: str,
+    scene_samples: int,
+    placed: Sequence[PlacedEvent],
+) -> PlacedEvent | None:
+    """A sound, the part of it that is heard, and a place for it; None when there is no room."""
+    sound = soundbank.draw_event(rng, event_label)
+    waveform = soundbank.read_event(sound)
+    variation = draw_variation(rng, options.variation)
+    heard_limit = min(round(rng.uniform(*options.max_event_seconds) * SAMPLE_RATE), scene_samples)
+    limit = max(1, math.floor(heard_limit * variation.speed))
+    first, last = draw_excerpt(rng, waveform, limit, SAMPLE_RATE, soundbank.isolation.below_peak_db)
+    heard = min(variation.num_samples(last - first), scene_samples)
+    snr_db = float(rng.uniform(*options.snr_db))
+    for _ in range(_PLACEMENT_TRIES):
+        latest = (scene_samples - heard) // _MILLISECOND_SAMPLES
+        onset = int(rng.integers(latest + 1)) * _MILLISECOND_SAMPLES
+        if _most_overlapping(placed, onset, onset + heard) < options.max_overlap:
+            return PlacedEvent(sound, first, last - first, variation, onset, heard, snr_db)
+    return None
+
+
+def _most_overlapping(placed: Sequence[PlacedEvent], first: int, last: int) -> int:
+    """The most events that already sound at one moment of [first, last)."""
+    within = [
+        (max(event.onset_sample, first), min(event.onset_sample + event.heard_samples, last))
+        for event in placed
+        if event.onset_sample < last and first < event.onset_sample + event.heard_samples
+    ]
+    return max((sum(start <= moment < stop for start, stop in within) for moment, _ in within), default=0)

@@ -1,0 +1,81 @@
+"""Silence: where a recording is audible, and the isolated events that follow from it.
+
+The level of a recording is the RMS of blocks of 10 ms. A block is audible when it is at most `below_peak_db` below the
+loudest block of the same recording, so neither gain nor the length of the silence around a sound matters. Audible
+stretches less than `max_gap_seconds` apart are one event (a dog that barks three times, a ticking clock).
+
+Stretches shorter than `min_event_seconds` are dropped as specks, unless the recording has no longer one (a single
+click): then each is lengthened around its middle with the quiet samples beside it. Times here are samples,
+half-open [first, last).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from desed_task.audio.reading import Waveform
+from desed_task.options import Options
+
+BLOCK_SECONDS = 0.010
+
+Stretch = tuple[int, int]
+
+
+class IsolationOptions(Options):
+    """What is audible in a recording, and what belongs to one event."""
+
+    below_peak_db: float = Field(35.0, gt=0, description="Blocks this far below the loudest block count as silence, dB.")
+    max_gap_seconds: float = Field(0.5, ge=0, description="Silences shorter than this stay inside one event.")
+    min_event_seconds: float = Field(0.05, gt=0, description="Shorter stretches are specks, or lengthened if alone.")
+
+
+def audible_blocks(waveform: Waveform, sample_rate: int, below_peak_db: float) -> NDArray[np.bool_]:
+    """(samples,) -> (blocks,) of 10 ms, the last one padded; nothing is audible in digital silence."""
+    block = block_samples(sample_rate)
+    num_blocks = -(-len(waveform) // block)
+    padded = np.zeros(num_blocks * block, dtype=np.float32)
+    padded[: len(waveform)] = waveform
+    power = np.square(padded).reshape(num_blocks, block).mean(axis=1)
+    loudest = power.max(initial=0.0)
+    return np.asarray((power > 0) & (power >= loudest * 10 ** (-below_peak_db / 10)))
+
+
+def isolated_events(waveform: Waveform, sample_rate: int, options: IsolationOptions) -> list[Stretch]:
+    """The isolated events of a recording in samples, in order; none in digital silence."""
+    audible = np.flatnonzero(audible_blocks(waveform, sample_rate, options.below_peak_db))
+    if not len(audible):
+        return []
+    block = block_samples(sample_rate)
+    silence_before = (np.diff(audible) - 1) * block / sample_rate
+    groups = np.split(audible, np.flatnonzero((silence_before > 0) & (silence_before >= options.max_gap_seconds)) + 1)
+    stretches = [(int(group[0]) * block, min((int(group[-1]) + 1) * block, len(waveform))) for group in groups]
+    min_length = min(len(waveform), round(options.min_event_seconds * sample_rate))
+    long_enough = [(start, stop) for start, stop in stretches if stop - start >= min_length]
+    return long_enough or [_lengthened(stretch, min_length, len(waveform)) for stretch in stretches]
+
+
+def draw_excerpt(
+    rng: np.random.Generator, waveform: Waveform, max_samples: int, sample_rate: int, below_peak_db: float
+) -> Stretch:
+    """A random part of an event, at most `max_samples` long, that begins and ends with something audible."""
+    if len(waveform) <= max_samples:
+        return 0, len(waveform)
+    start = int(rng.integers(0, len(waveform) - max_samples + 1))
+    block = block_samples(sample_rate)
+    audible = np.flatnonzero(audible_blocks(waveform, sample_rate, below_peak_db)) * block
+    inside = audible[(audible >= start) & (audible + block <= start + max_samples)]
+    # A limit shorter than a gap inside the event may find nothing; every event begins with something audible.
+    return (int(inside[0]), int(inside[-1]) + block) if len(inside) else (0, max_samples)
+
+
+def block_samples(sample_rate: int) -> int:
+    """Samples per block."""
+    return max(1, round(BLOCK_SECONDS * sample_rate))
+
+
+def _lengthened(stretch: Stretch, min_length: int, num_samples: int) -> Stretch:
+    start = (stretch[0] + stretch[1] - min_length) // 2
+    start = min(max(start, 0), num_samples - min_length)
+    return start, start + min_length
