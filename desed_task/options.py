@@ -1,8 +1,9 @@
 """Options: a conf is read, merged, checked and frozen before anything starts.
 
 A conf is YAML. `base: other.yaml` (relative to the file it stands in) inherits every key of another conf; mappings are
-merged, anything else is replaced. `--set a.b=c` replaces one key, its value read as YAML. `${here}` in a value is the
-folder of the file it stands in; other relative paths are relative to the current folder.
+merged, anything else is replaced. `--set a.b=c` replaces one key, its value read as YAML; `--set a.0.b=c` reaches into
+a list. `${here}` in a value is the folder of the file it stands in; other relative paths are relative to the current
+folder. Plain words are read as in YAML 1.2: true and false are the only booleans, so a class may be called `no`.
 
 Sections are `Options` classes that live beside the thing they configure. Unknown keys, wrong types and contradictory
 values are refused with file, key, value and remedy: a misspelt key must fail, since a silently ignored one costs a
@@ -21,47 +22,75 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from desed_task.errors import OptionsError
+from desed_task.errors import DesedTaskError, OptionsError
 
 
 class Options(BaseModel):
-    """Base of every options class: frozen, and unknown keys are refused."""
+    """Base of every options class: frozen, unknown keys and numbers that are not finite are refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), allow_inf_nan=False)
 
 
 OptionsType = TypeVar("OptionsType", bound=Options)
 _KeyPath = tuple[str, ...]
+_Schema = Mapping[str, Any]
+
+_YAML_TAG = "tag:yaml.org,2002:"
+_FLOAT = re.compile(
+    r"^[-+]?(?:\d[\d_]*\.\d*(?:[eE][-+]?\d+)?|\.\d+(?:[eE][-+]?\d+)?|\d[\d_]*[eE][-+]?\d+|\.(?:inf|Inf|INF))$"
+    r"|^\.(?:nan|NaN|NAN)$"
+)
+_PLAIN_WORDS = (
+    ("bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), "tTfF"),
+    ("int", re.compile(r"^[-+]?(?:0|[1-9][\d_]*)$|^0x[\da-fA-F]+$"), "-+0123456789"),
+    ("float", _FLOAT, "-+0123456789."),
+    ("null", re.compile(r"^(?:~|null|Null|NULL|)$"), ["~", "n", "N", ""]),
+    ("merge", re.compile(r"^<<$"), "<"),
+)
 
 
 class _ConfLoader(yaml.SafeLoader):
-    """YAML with two repairs: 1e-3 is a number, and a key written twice is refused."""
+    """YAML whose plain words are those of YAML 1.2, and in which a key is a name that stands once.
+
+    PyYAML reads YAML 1.1, in which `no` is false, 1:30 is 90, 010 is 8, 1e-3 is text, and the second of two equal keys
+    silently replaces the first.
+    """
+
+    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 (PyYAML's own table, filled below)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[Any] = set()
+        seen: set[str] = set()
         for key_node, _ in node.value:
+            if key_node.tag == f"{_YAML_TAG}merge":
+                continue
             key = self.construct_object(key_node, deep=True)
+            line = key_node.start_mark.line + 1
+            if not isinstance(key, str):
+                raise OptionsError(f"{self.name}: key {key!r} (line {line}) is not text; write it in quotes")
             if key in seen:
-                raise OptionsError(f"{self.name}: key {key!r} stands twice (line {key_node.start_mark.line + 1})")
+                raise OptionsError(f"{self.name}: key {key!r} stands twice (line {line}); remove one")
             seen.add(key)
         return super().construct_mapping(node, deep=deep)
 
 
-_ConfLoader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(\d[\d_]*\.?\d*|\.\d+)[eE][-+]?\d+$"),
-    list("-+0123456789."),
-)
+class _ConfDumper(yaml.SafeDumper):
+    """Quotes what `_ConfLoader` would read as something else than the text it is, such as 1e5."""
 
 
-def read_options(
-    path: Path, options_class: type[OptionsType], overrides: Sequence[str] = ()
-) -> OptionsType:
-    """Read the conf at `path`, apply `overrides` ("a.b=c"), check the whole. OptionsError on the first fault."""
-    tree, origins = _read_tree(path, ())
+for _tag, _words, _first in _PLAIN_WORDS:
+    _ConfLoader.add_implicit_resolver(f"{_YAML_TAG}{_tag}", _words, list(_first))
+_ConfDumper.add_implicit_resolver(f"{_YAML_TAG}float", _FLOAT, list("-+0123456789."))
+
+
+def read_options(path: Path | None, options_class: type[OptionsType], overrides: Sequence[str] = ()) -> OptionsType:
+    """Read the conf at `path`, apply `overrides` ("a.b=c"), check the whole. OptionsError on the first fault.
+
+    Without a path the overrides alone are checked, beside the defaults.
+    """
+    tree, origins = _read_tree(path, ()) if path is not None else ({}, {})
     for override in overrides:
         _override(tree, origins, override)
-    return check_options(tree, options_class, origins, default_origin=str(path))
+    return check_options(tree, options_class, origins, default_origin=str(path or "command line"))
 
 
 def check_options(
@@ -72,39 +101,42 @@ def check_options(
 ) -> OptionsType:
     """Check a tree of plain values against `options_class`; OptionsError names origin, key, value and remedy."""
     try:
+        text = json.dumps(tree)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise OptionsError(f"{default_origin}: {error}; write text, numbers, lists and sections") from None
+    try:
         # JSON semantics: a list may become a tuple and a string a Path, but "12" never becomes 12.
-        return options_class.model_validate_json(json.dumps(tree), strict=True)
-    except TypeError as error:
-        raise OptionsError(f"{default_origin}: {error}; quote dates and other special values") from None
+        return options_class.model_validate_json(text, strict=True)
     except ValidationError as error:
         first = _worst_first(error)[0]
-        raise OptionsError(_sentence(first, tree, options_class, origins or {}, default_origin)) from None
+        raise OptionsError(_sentence(first, options_class, origins or {}, default_origin)) from None
+    except DesedTaskError as error:  # of a value type that a validator built
+        raise OptionsError(f"{default_origin}: {error}") from None
+
+
+def override_options(options: OptionsType, overrides: Sequence[str]) -> OptionsType:
+    """The same options with `overrides` ("a.b=c") applied and the whole checked again."""
+    tree: dict[str, Any] = json.loads(options.model_dump_json())
+    origins: dict[_KeyPath, str] = {}
+    for override in overrides:
+        _override(tree, origins, override)
+    return check_options(tree, type(options), origins, default_origin="stored options")
 
 
 def write_options(options: Options, path: Path) -> None:
     """Write the resolved options as YAML that `read_options` reads back to the same."""
-    path.write_text(yaml.safe_dump(json.loads(options.model_dump_json()), sort_keys=False), encoding="utf-8")
+    partial = path.with_name(path.name + ".partial")
+    tree = json.loads(options.model_dump_json())
+    partial.write_text(yaml.dump(tree, Dumper=_ConfDumper, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    partial.replace(path)
 
 
 def _read_tree(path: Path, including: tuple[Path, ...]) -> tuple[dict[str, Any], dict[_KeyPath, str]]:
     resolved = path.resolve()
     if resolved in including:
-        raise OptionsError(f"{path}: `base` leads back to itself ({' -> '.join(p.name for p in (*including, resolved))})")
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise OptionsError(f"{path}: no such conf") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise OptionsError(f"{path}: cannot be read as text ({error})") from None
-    text = text.replace("${here}", str(resolved.parent))
-    loader = _ConfLoader(text)
-    loader.name = str(path)
-    try:
-        tree = loader.get_single_data()
-    except yaml.YAMLError as error:
-        raise OptionsError(f"{path}: not valid YAML: {_one_line(error)}") from None
-    finally:
-        loader.dispose()
+        chain = " -> ".join(conf.name for conf in (*including, resolved))
+        raise OptionsError(f"{path}: `base` leads back to itself ({chain}); remove one `base`")
+    tree = _parse_yaml(_read_text(path), str(path), here=str(resolved.parent))
     if tree is None:
         raise OptionsError(f"{path}: the conf is empty")
     if not isinstance(tree, dict):
@@ -119,49 +151,77 @@ def _read_tree(path: Path, including: tuple[Path, ...]) -> tuple[dict[str, Any],
     return _merge(base_tree, tree), {**base_origins, **origins}
 
 
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise OptionsError(f"{path}: no such conf") from None
+    except UnicodeDecodeError as error:
+        raise OptionsError(f"{path}: not UTF-8 text (byte {error.start}); save it as UTF-8") from None
+    except OSError as error:
+        raise OptionsError(f"{path}: cannot be read ({error.strerror})") from None
+
+
+def _parse_yaml(text: str, name: str, here: str | None = None) -> Any:
+    try:
+        loader = _ConfLoader(text)
+        loader.name = name
+        try:
+            return _copied(loader.get_single_data(), here)
+        finally:
+            loader.dispose()
+    except yaml.YAMLError as error:
+        raise OptionsError(f"{name}: not valid YAML: {' '.join(str(error).split())}") from None
+    except (ValueError, RecursionError) as error:
+        raise OptionsError(f"{name}: cannot be read as YAML ({error})") from None
+
+
+def _copied(value: Any, here: str | None) -> Any:
+    """The value with `${here}` filled in. What YAML aliases share becomes separate, so that --set changes one place."""
+    if isinstance(value, dict):
+        return {key: _copied(item, here) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_copied(item, here) for item in value]
+    return value.replace("${here}", here) if isinstance(value, str) and here is not None else value
+
+
 def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     merged = dict(base)
     for key, value in over.items():
         old = merged.get(key)
         # A section that names another variant starts afresh: keys of one model mean nothing to the next.
-        same_variant = isinstance(old, dict) and isinstance(value, dict) and (
-            "name" not in value or value["name"] == old.get("name")
-        )
-        merged[key] = _merge(old, value) if same_variant else value  # type: ignore[arg-type]
+        if isinstance(old, dict) and isinstance(value, dict) and value.get("name", old.get("name")) == old.get("name"):
+            merged[key] = _merge(old, value)
+        else:
+            merged[key] = value
     return merged
 
 
 def _override(tree: dict[str, Any], origins: dict[_KeyPath, str], override: str) -> None:
     key, equals, text = override.partition("=")
-    if not equals or not key:
-        raise OptionsError(f"--set {override}: write it as a.b=value")
     path = tuple(key.strip().split("."))
-    loader = _ConfLoader(text)
-    loader.name = f"--set {override}"
-    try:
-        value = loader.get_single_data()
-    except yaml.YAMLError as error:
-        raise OptionsError(f"--set {override}: the value is not valid YAML: {_one_line(error)}") from None
-    finally:
-        loader.dispose()
+    if not equals or not all(path):
+        raise OptionsError(f"--set {override}: write it as a.b=value")
     node: Any = tree
-    for depth, part in enumerate(path[:-1]):
-        if isinstance(node, list):
-            node = node[_list_position(node, part, override)]
-            continue
-        if not isinstance(node.setdefault(part, {}), (dict, list)):
-            raise OptionsError(f"--set {override}: {'.'.join(path[: depth + 1])} is a value, not a section")
-        node = node[part]
-    if isinstance(node, list):
-        node[_list_position(node, path[-1], override)] = value
-    else:
-        node[path[-1]] = value
+    for depth, part in enumerate(path[:-1], start=1):
+        slot = _slot(node, part, path[: depth - 1], override)
+        if isinstance(node, dict) and node.get(part) is None:
+            node[part] = {}
+        node = node[slot]
+    node[_slot(node, path[-1], path[:-1], override)] = _parse_yaml(text, f"--set {override}")
+    for known in [known for known in origins if known[: len(path)] == path]:
+        del origins[known]
     origins[path] = "--set"
 
 
-def _list_position(values: list[Any], part: str, override: str) -> int:
-    if not part.isdigit() or int(part) >= len(values):
-        raise OptionsError(f"--set {override}: {part!r} is not a position in a list of {len(values)} (from 0)")
+def _slot(node: Any, part: str, above: _KeyPath, override: str) -> str | int:
+    """`part` as what `node` is indexed by: a key of a section, a position in a list."""
+    if isinstance(node, dict):
+        return part
+    if not isinstance(node, list):
+        raise OptionsError(f"--set {override}: {'.'.join(above)} is a value, not a section")
+    if not part.isdecimal() or int(part) >= len(node):
+        raise OptionsError(f"--set {override}: {part!r} is not a position in a list of {len(node)} (from 0)")
     return int(part)
 
 
@@ -178,59 +238,71 @@ def _worst_first(error: ValidationError) -> list[Any]:
 
 
 def _sentence(
-    fault: Mapping[str, Any],
-    tree: Mapping[str, Any],
-    options_class: type[Options],
-    origins: Mapping[_KeyPath, str],
-    default_origin: str,
+    fault: Mapping[str, Any], options_class: type[Options], origins: Mapping[_KeyPath, str], default_origin: str
 ) -> str:
-    location = _conf_path(fault["loc"], tree)
-    key = ".".join(location) or "the conf"
-    origin = next(
-        (origins[location[:depth]] for depth in range(len(location), 0, -1) if location[:depth] in origins),
-        default_origin,
-    )
-    value = _shorten(fault["input"])
-    if fault["type"] == "extra_forbidden":
-        return f"{origin}: {key}: unknown key (value {value}){_suggestion(fault, options_class)}"
-    if fault["type"] == "missing":
-        return f"{origin}: {key}: missing; add it"
+    kind, value = fault["type"], _shorten(fault["input"])
+    location, known = _conf_place(fault["loc"], kind, options_class.model_json_schema())
+    if kind.startswith("union_tag"):
+        location = (*location, fault["ctx"]["discriminator"].strip("'"))
+    place = f"{_origin(location, origins, default_origin)}: {'.'.join(location) or 'the conf'}"
+    if kind == "extra_forbidden":
+        return f"{place}: unknown key (value {value}){_suggestion(location[-1], known)}"
+    if kind in ("missing", "union_tag_not_found"):
+        return f"{place}: missing; add it"
+    if kind == "union_tag_invalid":
+        return f"{place}: {fault['ctx']['tag']!r} is none of {fault['ctx']['expected_tags']}"
     message = fault["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
-    if fault["type"] == "value_error":
-        return f"{origin}: {key}: {message}"
-    return f"{origin}: {key}: {message[:1].lower()}{message[1:]}, got {value}"
+    if kind == "value_error":
+        return f"{place}: {message}"
+    return f"{place}: {message[:1].lower()}{message[1:]}, got {value}"
 
 
-def _conf_path(location: Sequence[str | int], tree: Any) -> _KeyPath:
-    """The fault's location without the parts that pydantic adds for the variant of a union."""
+def _origin(location: _KeyPath, origins: Mapping[_KeyPath, str], default_origin: str) -> str:
+    above = (location[:depth] for depth in range(len(location), 0, -1))
+    return next((origins[key] for key in above if key in origins), default_origin)
+
+
+def _conf_place(location: Sequence[str | int], kind: str, schema: _Schema) -> tuple[_KeyPath, list[str]]:
+    """The fault's place as it is written in the conf, and the keys that are known there.
+
+    pydantic's location also names the variant of a union, which no conf contains; the schema tells which part is which.
+    """
     path: list[str] = []
-    node = tree
-    for position, part in enumerate(location):
-        if isinstance(node, Mapping) and part in node:
-            node = node[part]
-        elif isinstance(node, list) and isinstance(part, int) and part < len(node):
-            node = node[part]
-        elif position != len(location) - 1:
-            continue
-        path.append(str(part))
-    return tuple(path)
+    here = list(_flattened(schema, schema))
+    for depth, part in enumerate(location, start=1):
+        tags = [node["discriminator"]["mapping"] for node in here if "mapping" in node.get("discriminator", {})]
+        variants: list[_Schema] = [{"$ref": mapping[part]} for mapping in tags if part in mapping]
+        children = variants or [child for node in here for child in _children(node, part)]
+        if not variants and (children or (kind == "extra_forbidden" and depth == len(location))):
+            path.append(str(part))
+        if children:
+            here = [node for child in children for node in _flattened(child, schema)]
+    return tuple(path), sorted({key for node in here for key in node.get("properties", {})})
 
 
-def _suggestion(fault: Mapping[str, Any], options_class: type[Options]) -> str:
-    known = sorted(_all_keys(options_class.model_json_schema()))
-    close = difflib.get_close_matches(str(fault["loc"][-1]), known, n=1, cutoff=0.6)
-    return f"; did you mean {close[0]!r}?" if close else "; remove it"
+def _flattened(node: _Schema, schema: _Schema) -> Iterator[_Schema]:
+    """The node, what it refers to, and every variant of a union."""
+    yield node
+    if "$ref" in node:
+        yield from _flattened(schema["$defs"][node["$ref"].rpartition("/")[2]], schema)
+    for variant in (*node.get("anyOf", ()), *node.get("oneOf", ()), *node.get("allOf", ())):
+        yield from _flattened(variant, schema)
 
 
-def _all_keys(schema: Mapping[str, Any]) -> set[str]:
-    sections = [schema, *schema.get("$defs", {}).values()]
-    return {key for section in sections for key in section.get("properties", {})}
+def _children(node: _Schema, part: str | int) -> Iterator[_Schema]:
+    if isinstance(part, str):
+        child = node.get("properties", {}).get(part, node.get("additionalProperties"))
+    else:
+        child = dict(enumerate(node.get("prefixItems", ()))).get(part, node.get("items"))
+    if isinstance(child, dict):
+        yield child
+
+
+def _suggestion(key: str, known: Sequence[str]) -> str:
+    close = difflib.get_close_matches(key, known, n=1, cutoff=0.6)
+    return f"; did you mean {close[0]!r}?" if close else f"; remove it (known here: {', '.join(known)})"
 
 
 def _shorten(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
-
-
-def _one_line(error: yaml.YAMLError) -> str:
-    return " ".join(str(error).split())
