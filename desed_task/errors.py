@@ -21,6 +21,14 @@ class AudioError(DesedTaskError):
     """Audio that is missing, empty, truncated or not decodable."""
 
 
+class AudioTooLongError(AudioError):
+    """Audio longer than the limit of whoever decodes it."""
+
+
+class AudioFormatError(AudioError):
+    """A container that is not on the list of those that are decoded."""
+
+
 class CorpusError(DesedTaskError):
     """A data set that is missing, incomplete or inconsistent."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -28,3 +29,67 @@ def project() -> Path:
 def in_continuous_integration() -> bool:
     """Whether a missing oracle package is a failure and not a skip."""
     return os.environ.get("CI", "").lower() in ("1", "true", "yes")
+
+
+@pytest.fixture(scope="session")
+def tiny_model() -> bytes:
+    """An ONNX graph that keeps a bundle's contract and needs no training: how loud is each 64 ms frame at 16 kHz?
+
+    waveform (batch, samples) -> strong (batch, frames, 2): sigmoid(40 rms - 4) for `loud`, the opposite for `quiet`;
+    weak (batch, 2): the largest of the frames.
+    """
+    from onnx import TensorProto, helper, numpy_helper
+
+    frame_samples = 1024
+    value = helper.make_tensor_value_info
+    constants = {
+        "one": np.array([1], dtype=np.int64),
+        "slopes": np.array([40.0, -40.0], dtype=np.float32).reshape(2, 1, 1),
+        "offsets": np.array([-4.0, 4.0], dtype=np.float32),
+    }
+    nodes = [
+        helper.make_node("Mul", ["waveform", "waveform"], ["power"]),
+        helper.make_node("Unsqueeze", ["power", "one"], ["channel_power"]),
+        helper.make_node(
+            "AveragePool", ["channel_power"], ["energy"], kernel_shape=[frame_samples], strides=[frame_samples]
+        ),
+        helper.make_node("Sqrt", ["energy"], ["rms"]),
+        helper.make_node("Conv", ["rms", "slopes", "offsets"], ["logits"]),
+        helper.make_node("Sigmoid", ["logits"], ["probabilities"]),
+        helper.make_node("Transpose", ["probabilities"], ["strong"], perm=[0, 2, 1]),
+        helper.make_node("ReduceMax", ["strong", "one"], ["weak"], keepdims=0),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "loudness",
+        [value("waveform", TensorProto.FLOAT, ["batch", "samples"])],
+        [
+            value("strong", TensorProto.FLOAT, ["batch", "frames", 2]),
+            value("weak", TensorProto.FLOAT, ["batch", 2]),
+        ],
+        [numpy_helper.from_array(array, name) for name, array in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    return bytes(model.SerializeToString())
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(tiny_model: bytes, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a bundle around `tiny_model`: windows of 10 s that share 10 frames, no median filter."""
+    from desed_task.bundle import Bundle, write_bundle
+    from desed_task.labels import LabelSet
+    from desed_task.postprocessing.pipeline import PostProcessingOptions
+    from desed_task.timeline import FrameGrid
+    from desed_task.windowing import Windowing
+
+    bundle = Bundle(
+        model_id="tiny",
+        version="1",
+        labels=LabelSet(["loud", "quiet"]),
+        windowing=Windowing(FrameGrid(16000, 256, 4), window_seconds=10.0, overlap_frames=10),
+        postprocessing=PostProcessingOptions(median_filter_seconds=0.0, threshold=0.5),
+        provenance={"licence": "MIT"},
+    )
+    folder = tmp_path_factory.mktemp("bundles") / "tiny"
+    write_bundle(bundle, tiny_model, folder)
+    return folder

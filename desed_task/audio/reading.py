@@ -18,7 +18,7 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
-from desed_task.errors import AudioError
+from desed_task.errors import AudioError, AudioTooLongError
 
 Waveform = NDArray[np.float32]
 
@@ -87,7 +87,7 @@ def _decode_mono(recording: soundfile.SoundFile, name: str, max_seconds: float |
             break
         num_samples += len(block)
         if max_seconds is not None and num_samples > max_seconds * recording.samplerate:
-            raise AudioError(f"{name}: longer than the limit of {max_seconds:g} s")
+            raise AudioTooLongError(f"{name}: longer than the limit of {max_seconds:g} s")
         blocks.append(block[:, 0] if block.shape[1] == 1 else block.mean(axis=1, dtype=np.float32))
     if num_samples == 0:
         raise AudioError(f"{name}: holds no samples")

@@ -1,0 +1,173 @@
+"""Detector: a bundle that listens. Waveform in, scores, events and tags out; the engine of the service without HTTP.
+
+Everything between a waveform and its events happens here: windows, the ONNX graph, stitching, post-processing. The
+service and the evaluation of a bundle both call it, so what is measured is what is served.
+
+A waveform is mono float32 (samples,) at the bundle's `sample_rate`, nominally in [-1, 1]; `audio.read_waveform` makes
+one from a file. Recordings of any length are heard through windows (see `windowing`) and times are on the recording's
+own clock. A detector may be called from several threads at once.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from desed_task.audio.reading import Waveform, read_waveform
+from desed_task.bundle import INPUT_NAME, MODEL_FILE, STRONG_NAME, WEAK_NAME, Bundle, read_bundle
+from desed_task.errors import AudioError, BundleError, OptionsError
+from desed_task.events import Event
+from desed_task.postprocessing.pipeline import build_postprocessing
+from desed_task.scores import Scores
+
+# Sums of float32 probabilities may pass 0 or 1 by rounding; anything farther is a model that gives no probabilities.
+_PROBABILITY_ROUNDING = 1e-6
+# Integer-scaled float files reach 2^31; the square of more than this soon leaves float32.
+_LARGEST_SAMPLE = 2.0**32
+
+
+@dataclass(frozen=True)
+class Detections:
+    """What is heard in one recording: events sorted by onset, and (label, score) of every class, highest first."""
+
+    events: tuple[Event, ...]
+    tags: tuple[tuple[str, float], ...]
+
+
+class Detector:
+    """A bundle in an onnxruntime session.
+
+    device: `cpu`, `cuda:N` (BundleError where CUDA cannot be used), or `auto` (CUDA where it can be, else the CPU);
+    num_threads: of one call on the CPU (all cores when not given); max_batch: windows per call of the graph.
+    """
+
+    def __init__(
+        self, bundle_folder: Path, device: str = "auto", num_threads: int | None = None, max_batch: int = 16
+    ) -> None:
+        if max_batch < 1:
+            raise OptionsError(f"max_batch {max_batch} must be at least 1")
+        self.bundle: Bundle = read_bundle(bundle_folder)
+        self._model = bundle_folder / MODEL_FILE
+        self._session = _open_session(self._model, device, num_threads)
+        self._max_batch = max_batch
+        self._postprocessing = build_postprocessing(self.bundle.postprocessing, self.bundle.labels, self.bundle.grid)
+
+    @property
+    def provider(self) -> str:
+        """The onnxruntime provider that runs the graph, such as CPUExecutionProvider."""
+        return str(self._session.get_providers()[0])
+
+    def warm_up(self) -> None:
+        """Hear one silent window, so that the first recording is not slower than the next. BundleError if it cannot."""
+        self.scores(np.zeros(self.bundle.windowing.window_samples, dtype=np.float32))
+
+    def scores(self, waveform: Waveform) -> Scores:
+        """(samples,) -> Scores on the recording's own clock.
+
+        AudioError when the waveform is no sound (NaN, infinite or absurdly large samples); BundleError when the model's
+        answer does not fit its bundle.
+        """
+        if waveform.ndim != 1:
+            raise AudioError(f"a waveform is (samples,), got {waveform.shape}; average the channels")
+        # not (x <= y) also catches NaN
+        if waveform.size and not float(np.abs(waveform).max()) <= _LARGEST_SAMPLE:
+            raise AudioError("audio: holds NaN, infinite or absurdly large samples; export it again as PCM")
+        windows = self.bundle.windowing.cut(waveform)
+        starts = range(0, len(windows), self._max_batch)
+        batches = [self._run(windows[start : start + self._max_batch]) for start in starts]
+        strong, weak = (np.concatenate(values) for values in zip(*batches, strict=True))
+        return self.bundle.windowing.stitch(strong, weak, self.bundle.labels, len(waveform))
+
+    def decide(self, scores: Scores, threshold: float | None = None) -> Detections:
+        """Scores -> events and tags, with the bundle's post-processing; `threshold` replaces that of every class."""
+        events = self._postprocessing.detect_at(self._postprocessing.filter(scores), threshold)
+        return Detections(tuple(events), tuple(self._postprocessing.tags(scores)))
+
+    def detect(self, waveform: Waveform) -> list[Event]:
+        """(samples,) -> events, sorted by onset."""
+        return self._postprocessing.detect(self.scores(waveform))
+
+    def tags(self, waveform: Waveform) -> list[tuple[str, float]]:
+        """(samples,) -> (label, score) of every class, highest score first."""
+        return self._postprocessing.tags(self.scores(waveform))
+
+    def detect_file(self, path: Path) -> list[Event]:
+        """The events of a recording in any format that `audio.read_waveform` decodes; AudioError otherwise."""
+        return self.detect(read_waveform(path, self.bundle.sample_rate))
+
+    def _run(self, windows: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """(windows, samples) -> probabilities: (windows, frames, classes) and (windows, classes)."""
+        try:
+            strong, weak = self._session.run([STRONG_NAME, WEAK_NAME], {INPUT_NAME: windows})
+        except Exception as error:  # onnxruntime's errors share no base class of their own
+            raise BundleError(f"{self._model}: the graph cannot be run ({' '.join(str(error).split())})") from None
+        num_classes = len(self.bundle.labels)
+        return (
+            self._probabilities(STRONG_NAME, strong, (len(windows), self.bundle.windowing.window_frames, num_classes)),
+            self._probabilities(WEAK_NAME, weak, (len(windows), num_classes)),
+        )
+
+    def _probabilities(self, name: str, values: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.float32]:
+        if values.shape != shape:
+            raise BundleError(f"{self._model}: output {name!r} is {values.shape}, the bundle says {shape}")
+        lowest, highest = float(values.min()), float(values.max())
+        if not (lowest >= -_PROBABILITY_ROUNDING and highest <= 1 + _PROBABILITY_ROUNDING):
+            raise BundleError(f"{self._model}: output {name!r} reaches {lowest:g} to {highest:g}, not within [0, 1]")
+        return np.clip(values, 0.0, 1.0)
+
+
+def _open_session(model: Path, device: str, num_threads: int | None) -> Any:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = num_threads or 0
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    providers = _providers(device)
+    try:
+        # enable_fallback=0: a device that fails later is an error, not a silent change to the CPU.
+        session = onnxruntime.InferenceSession(str(model), options, providers=providers, enable_fallback=0)
+    except Exception as error:
+        if device == "auto" and len(providers) > 1:
+            return _open_session(model, "cpu", num_threads)
+        raise BundleError(f"{model}: onnxruntime cannot load it ({' '.join(str(error).split())})") from None
+    if device not in ("auto", "cpu") and session.get_providers()[0] != "CUDAExecutionProvider":
+        raise BundleError(
+            f"device {device}: onnxruntime fell back to the CPU; it needs the CUDA 13 and cuDNN 9 libraries and a "
+            "driver (`pip install onnxruntime-gpu[cuda,cudnn]`), or choose device cpu"
+        )
+    return session
+
+
+def _providers(device: str) -> list[Any]:
+    """What to ask of onnxruntime for `device`; OptionsError when it is not a device."""
+    kind, _, number = device.partition(":")
+    if device not in ("auto", "cpu", "cuda") and not (kind == "cuda" and number.isdigit()):
+        raise OptionsError(f"device {device!r} is not auto, cpu or cuda:N")
+    if device == "cpu" or (device == "auto" and _num_cuda_devices() == 0):
+        return ["CPUExecutionProvider"]
+    # CUDA libraries that were installed as packages are found only when they are loaded first.
+    onnxruntime.preload_dlls()
+    cuda = {
+        "device_id": int(number or 0),
+        # New shapes must not double the memory that is held, and the first call must not search for minutes.
+        "arena_extend_strategy": "kSameAsRequested",
+        "cudnn_conv_algo_search": "HEURISTIC",
+    }
+    return [("CUDAExecutionProvider", cuda), "CPUExecutionProvider"]
+
+
+def _num_cuda_devices() -> int:
+    """CUDA devices that the driver shows; 0 without a driver."""
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return 0
+    count = ctypes.c_int(0)
+    if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0:
+        return 0
+    return count.value

@@ -1,0 +1,128 @@
+"""A real server process on a free port, and recordings as bytes."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+import soundfile
+from numpy.typing import NDArray
+
+START_SECONDS = 60.0
+MAX_BODY_BYTES = 2_000_000
+MAX_AUDIO_SECONDS = 120.0
+
+
+@dataclass
+class RunningServer:
+    """A server that said it is ready."""
+
+    process: subprocess.Popen[str]
+    url: str
+    port: int
+
+
+def start_server(bundle: Path, folder: Path, *flags: str) -> RunningServer:
+    """Start `python -m serving` and wait until it has written its port."""
+    port_file = folder / "port"
+    command = [sys.executable, "-m", "serving", "--bundle", str(bundle), "--port", "0", "--port-file", str(port_file)]
+    process = subprocess.Popen(
+        [*command, "--device", "cpu", "--set", "num_threads=1", *flags],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=Path(__file__).resolve().parents[2],
+    )
+    deadline = time.monotonic() + START_SECONDS
+    while not port_file.exists():
+        if process.poll() is not None or time.monotonic() > deadline:
+            process.kill()
+            pytest.fail(f"the server did not start: {process.communicate()[0]}")
+        time.sleep(0.02)
+    port = int(port_file.read_text())
+    return RunningServer(process, f"http://127.0.0.1:{port}", port)
+
+
+def stop_server(server: RunningServer) -> int:
+    """SIGTERM, then the exit code; killed when it does not go."""
+    server.process.terminate()
+    try:
+        return server.process.wait(timeout=20)
+    except subprocess.TimeoutExpired:
+        server.process.kill()
+        raise
+
+
+@pytest.fixture(scope="session")
+def server(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    limits = [f"max_body_bytes={MAX_BODY_BYTES}", f"max_audio_seconds={MAX_AUDIO_SECONDS}"]
+    flags = [flag for limit in limits for flag in ("--set", limit)]
+    running = start_server(tiny_bundle, tmp_path_factory.mktemp("server"), *flags)
+    yield running
+    stop_server(running)
+
+
+@pytest.fixture
+def new_server(
+    tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[..., RunningServer]]:
+    """Start a server that the test may stop; whatever still runs at its end is killed."""
+    started: list[RunningServer] = []
+
+    def start(*flags: str) -> RunningServer:
+        started.append(start_server(tiny_bundle, tmp_path_factory.mktemp("server"), *flags))
+        return started[-1]
+
+    yield start
+    for running in started:
+        if running.process.poll() is None:
+            running.process.kill()
+        running.process.communicate()
+
+
+@pytest.fixture(scope="session")
+def client(server: RunningServer) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=server.url, timeout=30) as session:
+        yield session
+
+
+def tone(duration: float, *spans: tuple[float, float], sample_rate: int = 16000) -> NDArray[np.float32]:
+    """Silence of `duration` seconds with a tone in each span of seconds."""
+    time_axis = np.arange(round(duration * sample_rate)) / sample_rate
+    inside = np.zeros(len(time_axis), dtype=bool)
+    for onset, offset in spans:
+        inside |= (time_axis >= onset) & (time_axis < offset)
+    return np.where(inside, 0.9 * np.sin(2 * np.pi * 440 * time_axis), 0).astype(np.float32)
+
+
+def audio_bytes(
+    waveform: NDArray[np.float32], container: str = "WAV", subtype: str | None = None, sample_rate: int = 16000
+) -> bytes:
+    """The bytes of an audio file with `waveform`: (samples,) or (samples, channels)."""
+    stream = io.BytesIO()
+    soundfile.write(stream, waveform, sample_rate, format=container, subtype=subtype)
+    return stream.getvalue()
+
+
+@pytest.fixture(scope="session")
+def make_tone() -> Callable[..., NDArray[np.float32]]:
+    return tone
+
+
+@pytest.fixture(scope="session")
+def make_bytes() -> Callable[..., bytes]:
+    return audio_bytes
+
+
+@pytest.fixture(scope="session")
+def ten_seconds() -> bytes:
+    """A 320 kB PCM16 WAV of 10 s at 16 kHz with a tone from 2 to 5 s."""
+    return audio_bytes(tone(10, (2.0, 5.0)), subtype="PCM_16")

@@ -1,0 +1,130 @@
+"""The life of a server: not ready, ready, stopped; and what it says when it cannot start."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from desed_task.errors import DesedTaskError, OptionsError
+from desed_task.options import read_options
+from serving.app import create_app
+from serving.cli import serve
+from serving.settings import ServingOptions
+
+
+def test_it_is_ready_only_when_the_model_is_warm(tiny_bundle: Path, ten_seconds: bytes) -> None:
+    app = create_app(ServingOptions(bundle=tiny_bundle, device="cpu", num_threads=1))
+    engine = app.state.engine
+
+    async def story() -> None:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
+            assert (await client.get("/health/live")).status_code == 200
+            for request in (client.get("/health/ready"), client.post("/v1/events", content=ten_seconds)):
+                answer = await request
+                assert answer.status_code == 503
+                assert answer.headers["content-type"] == "application/problem+json"
+                assert answer.json()["code"] == "not_ready"
+            engine.start()
+            await asyncio.wrap_future(engine.loaded)
+            assert (await client.get("/health/ready")).status_code == 200
+            assert (await client.post("/v1/events", content=ten_seconds)).status_code == 200
+        engine.close()
+
+    asyncio.run(story())
+
+
+def test_a_bug_is_a_problem_too(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = create_app(ServingOptions(bundle=tiny_bundle))
+
+    async def broken(*arguments: object) -> None:
+        raise ZeroDivisionError
+
+    async def story() -> None:
+        engine = app.state.engine
+        engine.start()
+        await asyncio.wrap_future(engine.loaded)
+        monkeypatch.setattr(engine, "listen", broken)
+        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+            answer = await client.post("/v1/events", content=b"RIFF")
+        assert (answer.status_code, answer.json()["code"]) == (500, "internal_error")
+        assert answer.headers["content-type"] == "application/problem+json"
+        engine.close()
+
+    asyncio.run(story())
+
+
+def test_sigterm_lets_the_request_in_progress_end_and_exits_0(
+    new_server: Callable[..., Any], ten_seconds: bytes
+) -> None:
+    server = new_server()
+    half = len(ten_seconds) // 2
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
+        head = f"POST /v1/events HTTP/1.1\r\nHost: x\r\nContent-Length: {len(ten_seconds)}\r\n\r\n"
+        connection.sendall(head.encode() + ten_seconds[:half])
+        # An answered probe shows that the server has seen the upload begin.
+        httpx.get(f"{server.url}/health/live")
+        server.process.terminate()
+        with pytest.raises(subprocess.TimeoutExpired):
+            server.process.wait(timeout=0.5)
+        connection.sendall(ten_seconds[half:])
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
+    assert server.process.wait(timeout=20) == 0
+    output = server.process.stdout.read()
+    assert re.fullmatch(rf"ready on http://127\.0\.0\.1:{server.port}\n", output)
+
+
+def test_sigint_exits_0(new_server: Callable[..., Any]) -> None:
+    server = new_server()
+    server.process.send_signal(signal.SIGINT)
+    assert server.process.wait(timeout=20) == 0
+
+
+@pytest.mark.parametrize("name", ["missing", "student.ckpt"])
+def test_a_bundle_that_is_none_is_one_sentence_and_exit_code_2(tmp_path: Path, name: str) -> None:
+    finished = subprocess.run(
+        [sys.executable, "-m", "serving", "--bundle", str(tmp_path / name), "--port", "0"],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert finished.returncode == 2
+    assert finished.stdout == ""
+    assert re.fullmatch(r"error: [^\n]+\n", finished.stderr)
+
+
+def test_a_port_that_is_taken_is_refused(tiny_bundle: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(DesedTaskError, match=f"cannot listen on 127.0.0.1 port {port}"):
+            serve(["--bundle", str(tiny_bundle), "--port", str(port)])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "bundle: missing; add it"),
+        (["--bundle", "b", "--port", "70000"], "port"),
+        (["--bundle", "b", "--set", "max_body_byte=3"], "did you mean 'max_body_bytes'"),
+        (["--bundle", "b", "--set", "max_batch=0"], "max_batch"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(arguments: list[str], message: str) -> None:
+    with pytest.raises(OptionsError, match=message):
+        serve(arguments)
+
+
+def test_the_conf_of_the_repository_holds_the_defaults(project: Path) -> None:
+    settings = read_options(project / "confs" / "serving.yaml", ServingOptions, ["bundle=somewhere"])
+    assert settings == ServingOptions(bundle=Path("somewhere"))
