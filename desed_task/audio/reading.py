@@ -8,7 +8,6 @@ claims is never trusted for an allocation.
 from __future__ import annotations
 
 import io
-import struct
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -18,6 +17,7 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
+from desed_task.audio.truncation import refuse_truncated, refuse_truncated_by_log
 from desed_task.errors import AudioError, AudioTooLongError
 
 Waveform = NDArray[np.float32]
@@ -25,6 +25,15 @@ Waveform = NDArray[np.float32]
 _BLOCK_SAMPLES = 1 << 18
 # libsndfile reports this length for streams that do not state one.
 _UNKNOWN_LENGTH = 1 << 62
+# A header with 1 Hz would turn a kilobyte into hours of silence; nobody records sound events below 1 kHz.
+_LOWEST_RATE, _HIGHEST_RATE = 1_000, 768_000
+
+
+class _ForwardOnly(soundfile.SoundFile):  # type: ignore[misc]
+    """soundfile seeks after each block of a seekable file, which fails on FLAC that does not state its length."""
+
+    def seekable(self) -> bool:
+        return False
 
 
 @dataclass(frozen=True)
@@ -47,14 +56,17 @@ def read_recording(
 ) -> tuple[Waveform, AudioInfo]:
     """As `read_waveform`, with what the recording was. `max_seconds` refuses longer ones while decoding."""
     name = "audio" if isinstance(source, bytes) else str(source)
-    if isinstance(source, Path) and not source.is_file():
-        raise AudioError(f"{name}: no such audio file")
-    if (len(source) if isinstance(source, bytes) else source.stat().st_size) == 0:
-        raise AudioError(f"{name}: the file is empty (0 bytes)")
-    with io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as stream:
-        _refuse_truncated_wav(stream, name)
+    with io.BytesIO(source) if isinstance(source, bytes) else _open(source) as stream:
+        if not stream.read(1):
+            raise AudioError(f"{name}: the file is empty (0 bytes)")
+        stream.seek(0)
+        refuse_truncated(stream, name)
         try:
-            with soundfile.SoundFile(stream) as recording:
+            with _ForwardOnly(stream) as recording:
+                if recording.format not in ("WAV", "WAVEX", "OGG"):
+                    refuse_truncated_by_log(recording.extra_info, name)
+                if not _LOWEST_RATE <= recording.samplerate <= _HIGHEST_RATE:
+                    raise AudioError(f"{name}: a sample rate of {recording.samplerate} Hz; record it at 8 kHz or more")
                 mono = _decode_mono(recording, name, max_seconds)
                 info = AudioInfo(
                     len(mono) / recording.samplerate, recording.samplerate, recording.channels, recording.format
@@ -63,7 +75,10 @@ def read_recording(
             raise AudioError(f"{name}: not decodable audio ({error.error_string.rstrip('.')})") from None
     if not np.isfinite(mono).all():
         raise AudioError(f"{name}: holds NaN or infinite samples; export it again as PCM")
-    return resample(mono, info.sample_rate, sample_rate), info
+    waveform = resample(mono, info.sample_rate, sample_rate)
+    if len(waveform) == 0:
+        raise AudioError(f"{name}: too short, {len(mono)} samples at {info.sample_rate} Hz")
+    return waveform, info
 
 
 def resample(waveform: Waveform, from_rate: int, to_rate: int) -> Waveform:
@@ -74,8 +89,24 @@ def resample(waveform: Waveform, from_rate: int, to_rate: int) -> Waveform:
 
 
 def write_waveform(path: Path, waveform: Waveform, sample_rate: int) -> None:
-    """Write (samples,) as 16-bit PCM in the container the suffix names (.wav, .flac)."""
-    soundfile.write(path, np.clip(waveform, -1.0, 1.0), sample_rate, subtype="PCM_16")
+    """Write (samples,) as 16-bit PCM in the container the suffix names (.wav, .flac), whole or not at all."""
+    partial = path.with_name(path.name + ".partial")
+    container = path.suffix.removeprefix(".").upper()
+    soundfile.write(partial, np.clip(waveform, -1.0, 1.0), sample_rate, subtype="PCM_16", format=container)
+    partial.replace(path)
+
+
+def _open(path: Path) -> BinaryIO:
+    if path.suffix.lower() == ".raw":
+        raise AudioError(f"{path}: raw samples do not say their rate; convert it to WAV")
+    if path.exists() and not path.is_file():
+        raise AudioError(f"{path}: a folder or a device; name an audio file")
+    try:
+        return path.open("rb")
+    except FileNotFoundError:
+        raise AudioError(f"{path}: no such audio file") from None
+    except OSError as error:
+        raise AudioError(f"{path}: cannot be read ({error.strerror})") from None
 
 
 def _decode_mono(recording: soundfile.SoundFile, name: str, max_seconds: float | None) -> Waveform:
@@ -97,24 +128,3 @@ def _decode_mono(recording: soundfile.SoundFile, name: str, max_seconds: float |
             f"{recording.frames / recording.samplerate:.2f} s can be decoded; fetch it again"
         )
     return np.concatenate(blocks)
-
-
-def _refuse_truncated_wav(stream: BinaryIO, name: str) -> None:
-    """libsndfile shortens a cut WAV silently, so its header is compared with its size here.
-
-    Sizes of 0 and 0xFFFFFFFF are legal: writers that stream do not know the length.
-    """
-    head = stream.read(12)
-    if head[:4] == b"RIFF" and head[8:12] == b"WAVE":
-        while len(header := stream.read(8)) == 8:
-            chunk, size = header[:4], struct.unpack("<I", header[4:])[0]
-            start = stream.tell()
-            if chunk == b"data":
-                available = stream.seek(0, io.SEEK_END) - start
-                if size not in (0, 0xFFFFFFFF) and size > available:
-                    raise AudioError(
-                        f"{name}: truncated, {available} of {size} bytes of audio are there; fetch it again"
-                    )
-                break
-            stream.seek(start + size + size % 2)
-    stream.seek(0)
