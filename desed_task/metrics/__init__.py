@@ -1,0 +1,1 @@
+"""Scores and events against the ground truth: figures, and the report that holds them all."""

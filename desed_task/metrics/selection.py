@@ -1,0 +1,38 @@
+"""Figures for choosing the best epoch on a validation set: few, and quick to compute.
+
+A strongly labelled set gives one detection metric, a weakly labelled one the macro F1 of its tags; the objective of several
+sets is their sum, as in the DESED baselines (intersection F1 of the synthetic set + tagging F1 of the weak set).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+from desed_task.events import EventTable
+from desed_task.metrics.reference import collar_f1, intersection_f1, psds
+from desed_task.metrics.scenarios import OPERATING_POINTS, PSDS_SCENARIO_1, PSDS_SCENARIO_2
+from desed_task.postprocessing.operating_points import detect_at_thresholds
+from desed_task.postprocessing.pipeline import PostProcessing
+from desed_task.scores import Scores
+
+SelectionMetric = Literal["intersection_f1", "collar_f1", "psds1", "psds2"]
+
+
+def selection_figure(
+    scores: Mapping[str, Scores],
+    ground_truth: EventTable,
+    durations: Mapping[str, float],
+    postprocessing: PostProcessing,
+    metric: SelectionMetric,
+) -> float:
+    """One figure in [0, 1] of the scores of a strongly labelled set."""
+    if metric in ("psds1", "psds2"):
+        filtered = {audio_id: postprocessing.filter(clip) for audio_id, clip in scores.items()}
+        points = detect_at_thresholds(filtered, OPERATING_POINTS)
+        scenario = PSDS_SCENARIO_1 if metric == "psds1" else PSDS_SCENARIO_2
+        return psds(points, ground_truth, durations, scenario).value or 0.0
+    detections = EventTable({audio_id: postprocessing.detect(clip) for audio_id, clip in scores.items()})
+    if metric == "collar_f1":
+        return collar_f1(detections, ground_truth).macro or 0.0
+    return intersection_f1(detections, ground_truth, durations).macro or 0.0
