@@ -67,7 +67,10 @@ def server(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
     flags = [flag for limit in limits for flag in ("--set", limit)]
     running = start_server(tiny_bundle, tmp_path_factory.mktemp("server"), *flags)
     yield running
-    stop_server(running)
+    assert stop_server(running) == 0
+    assert running.process.stdout is not None
+    output = running.process.stdout.read()
+    assert "Traceback" not in output, output
 
 
 @pytest.fixture

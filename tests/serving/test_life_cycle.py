@@ -104,6 +104,20 @@ def test_a_bundle_that_is_none_is_one_sentence_and_exit_code_2(tmp_path: Path, n
     assert re.fullmatch(r"error: [^\n]+\n", finished.stderr)
 
 
+def test_a_port_file_needs_its_folder(tiny_bundle: Path, tmp_path: Path) -> None:
+    with pytest.raises(DesedTaskError, match="does not exist; make it first"):
+        serve(["--bundle", str(tiny_bundle), "--port", "0", "--port-file", str(tmp_path / "nowhere" / "port")])
+
+
+def test_the_console_script_knows_the_verb(project: Path) -> None:
+    code = "from serving.cli import main; import sys; sys.argv[1:] = ['serve', '--bundle', 'nowhere']; main()"
+    finished = subprocess.run(
+        [sys.executable, "-c", code], check=False, capture_output=True, text=True, timeout=60, cwd=project
+    )
+    assert finished.returncode == 2
+    assert finished.stderr == "error: nowhere: no such bundle folder\n"
+
+
 def test_a_port_that_is_taken_is_refused(tiny_bundle: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
