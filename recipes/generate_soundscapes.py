@@ -20,14 +20,9 @@ from desed_task.command_line import RecipeParser, run_recipe
 from desed_task.events import EventTable
 from desed_task.formats.dcase import write_durations, write_strong
 from desed_task.options import read_options
-from desed_task.soundscapes.generate import (
-    GeneratedScene,
-    SoundscapesOptions,
-    audio_ids,
-    check_soundbanks,
-    generate_part,
-    open_output_dir,
-)
+from desed_task.soundscapes.conf import SoundscapesOptions, check_soundbanks
+from desed_task.soundscapes.generate import GeneratedScene, audio_ids, generate_part
+from desed_task.soundscapes.output import open_output_dir
 
 DEFAULT_CONF = Path(__file__).resolve().parent.parent / "confs" / "soundscapes" / "demo.yaml"
 _log = logging.getLogger(__name__)
@@ -37,16 +32,17 @@ def main(argv: Sequence[str]) -> None:
     """Generate every part of a conf."""
     arguments = _parser().parse_args(argv)
     options = read_options(arguments.conf_file, SoundscapesOptions, arguments.set)
-    unfinished = [name for name in options.parts if arguments.overwrite or not _is_complete(arguments.output_dir, options, name)]
+    output_dir: Path = arguments.output_dir
+    unfinished = [part for part in options.parts if arguments.overwrite or not _is_complete(output_dir, options, part)]
     if unfinished:
         check_soundbanks(options)
-    open_output_dir(arguments.output_dir, options, arguments.overwrite)
+    open_output_dir(output_dir, options, arguments.overwrite)
     for part in unfinished:
-        folder = arguments.output_dir / part
+        folder = output_dir / part
         _write_tables(folder, generate_part(options, part, folder, arguments.num_jobs))
         _log.info("%s: %d scenes of part %r", folder, options.parts[part].num_scenes, part)
     if not unfinished:
-        _log.info("%s: complete, made by the same options; nothing to do", arguments.output_dir)
+        _log.info("%s: complete, made by the same options; nothing to do", output_dir)
 
 
 def _parser() -> RecipeParser:

@@ -33,16 +33,18 @@ class FoldersOptions(Options):
     """A soundbank of folders."""
 
     name: Literal["folders"]
-    root: Path | None = Field(None, description="Folder with foreground/<label>/* and background/*.")
+    root: Path | None = Field(default=None, description="Folder with foreground/<label>/* and background/*.")
     shares: dict[str, float] = Field(
         default={"train": 0.7, "validation": 0.15, "test": 0.15},
         description="Weight of each split's share of the source recordings.",
     )
     source_pattern: Annotated[str | None, AfterValidator(check_source_pattern)] = Field(
-        None, description="Regular expression at the beginning of a file name whose first group is the source."
+        default=None, description="Regular expression at the beginning of a file name whose first group is the source."
     )
-    procedural_backgrounds: bool = Field(False, description="Synthesise backgrounds and leave background/ alone.")
-    isolation: IsolationOptions = Field(IsolationOptions(), description="How recordings are cut into events.")
+    procedural_backgrounds: bool = Field(
+        default=False, description="Synthesise backgrounds and leave background/ alone."
+    )
+    isolation: IsolationOptions = Field(default=IsolationOptions(), description="How recordings are cut into events.")
 
     @field_validator("shares")
     @classmethod
@@ -69,7 +71,9 @@ def build_folders_soundbank(options: FoldersOptions, split: str, seed: int) -> R
         for label, of_class in sources.items()
     }
     backgrounds: Backgrounds = (
-        ProceduralBackgrounds(split, seed) if options.procedural_backgrounds else RecordedBackgrounds(own.pop(BACKGROUND))
+        ProceduralBackgrounds(split, seed)
+        if options.procedural_backgrounds
+        else RecordedBackgrounds(own.pop(BACKGROUND))
     )
     return RecordedSoundbank(own, backgrounds, options.isolation)
 

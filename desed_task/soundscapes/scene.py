@@ -1,7 +1,7 @@
 """Scene: what happens in one soundscape, drawn before a single sample is mixed.
 
-A scene is a frozen value: which sound is placed where, at which signal-to-noise ratio, over which background. SNR is the
-power of an event over its own length relative to the power of the background over the scene. Onsets are whole
+A scene is a frozen value: which sound is placed where, at which signal-to-noise ratio, over which background. SNR is
+the power of an event over its own length relative to the power of the background over the scene. Onsets are whole
 milliseconds, as the tables write them.
 
 Rules: an event is placed only where no more than `max_overlap` events sound at any moment; when 20 random onsets do not
@@ -43,17 +43,17 @@ class SceneOptions(Options):
     """From what a scene is drawn."""
 
     labels: Annotated[tuple[str, ...], AfterValidator(_label_names)] = Field(description="Classes that may occur.")
-    class_weights: dict[str, float] = Field({}, description="How often a class is drawn, relative to 1 for the others.")
-    duration_seconds: float = Field(10.0, gt=0, description="Length of a scene.")
-    num_events: tuple[int, int] = Field((1, 5), description="Fewest and most events of a scene.")
-    snr_db: Range = Field((6.0, 30.0), description="Level of an event over the background.")
-    max_overlap: int = Field(2, ge=1, description="Most events that sound at the same time.")
-    max_event_seconds: Range = Field((10.0, 10.0), description="Range of the limit on an event's length.")
-    min_event_seconds: float = Field(0.05, gt=0, description="Shorter events are annotated as this long.")
-    background_db: Range = Field((-55.0, -40.0), description="Level of the background relative to full scale.")
-    fade_milliseconds: float = Field(10.0, ge=0, description="Fade at both ends of an event.")
-    same_class_gap_seconds: float = Field(0.150, ge=0, description="Events of a class less than this apart are one.")
-    variation: VariationOptions = Field(VariationOptions(), description="Random changes to each placed event.")
+    class_weights: dict[str, float] = Field(default={}, description="How often a class is drawn, the others having 1.")
+    duration_seconds: float = Field(default=10.0, gt=0, description="Length of a scene.")
+    num_events: tuple[int, int] = Field(default=(1, 5), description="Fewest and most events of a scene.")
+    snr_db: Range = Field(default=(6.0, 30.0), description="Level of an event over the background.")
+    max_overlap: int = Field(default=2, ge=1, description="Most events that sound at the same time.")
+    max_event_seconds: Range = Field(default=(10.0, 10.0), description="Range of the limit on an event's length.")
+    min_event_seconds: float = Field(default=0.05, gt=0, description="Shorter events are annotated as this long.")
+    background_db: Range = Field(default=(-55.0, -40.0), description="Level of the background relative to full scale.")
+    fade_milliseconds: float = Field(default=10.0, ge=0, description="Fade at both ends of an event.")
+    same_class_gap_seconds: float = Field(default=0.150, ge=0, description="Closer events of one class are one.")
+    variation: VariationOptions = Field(default=VariationOptions(), description="Random changes to each placed event.")
 
     @model_validator(mode="after")
     def _is_consistent(self) -> SceneOptions:
@@ -67,7 +67,8 @@ class SceneOptions(Options):
             raise ValueError("class_weights: every class has weight 0; give one of them more")
         if not self.min_event_seconds <= self.max_event_seconds[0]:
             raise ValueError(
-                f"max_event_seconds {list(self.max_event_seconds)} goes below min_event_seconds {self.min_event_seconds}"
+                f"max_event_seconds {list(self.max_event_seconds)} goes below min_event_seconds "
+                f"{self.min_event_seconds}; raise the one or lower the other"
             )
         if self.min_event_seconds > self.duration_seconds:
             raise ValueError(f"min_event_seconds {self.min_event_seconds} is longer than the scene")
@@ -110,14 +111,13 @@ class Scene:
         for placed in self.placed:
             length = max(placed.heard_samples, self.min_event_samples)
             onset = min(placed.onset_sample, self.num_samples - length)
-            audible.append(
-                Event(onset / SAMPLE_RATE, (onset + length) / SAMPLE_RATE, placed.sound.event_label)
-            )
+            audible.append(Event(onset / SAMPLE_RATE, (onset + length) / SAMPLE_RATE, placed.sound.event_label))
         return merge_close_events(audible, self.same_class_gap_seconds)
 
     def sources(self) -> list[tuple[str, str]]:
         """(class or "background", source) of everything that is heard, sorted, each once."""
-        return sorted({(sound.event_label, sound.source) for sound in (self.background, *(p.sound for p in self.placed))})
+        sounds = [self.background, *(placed.sound for placed in self.placed)]
+        return sorted({(sound.event_label, sound.source) for sound in sounds})
 
 
 def draw_scene(rng: np.random.Generator, options: SceneOptions, soundbank: Soundbank) -> Scene:

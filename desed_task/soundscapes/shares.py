@@ -13,9 +13,7 @@ from desed_task.errors import CorpusError
 from desed_task.soundscapes.soundbank import seeded
 
 
-def share_sources(
-    sources: Mapping[str, Collection[str]], shares: Mapping[str, float], seed: int
-) -> dict[str, str]:
+def share_sources(sources: Mapping[str, Collection[str]], shares: Mapping[str, float], seed: int) -> dict[str, str]:
     """Class -> its sources, and split -> weight of its share: source -> split.
 
     CorpusError when a class has too few sources for every split to get one.

@@ -26,9 +26,11 @@ Stretch = tuple[int, int]
 class IsolationOptions(Options):
     """What is audible in a recording, and what belongs to one event."""
 
-    below_peak_db: float = Field(35.0, gt=0, description="Blocks this far below the loudest block count as silence, dB.")
-    max_gap_seconds: float = Field(0.5, ge=0, description="Silences shorter than this stay inside one event.")
-    min_event_seconds: float = Field(0.05, gt=0, description="Shorter stretches are specks, or lengthened if alone.")
+    below_peak_db: float = Field(default=35.0, gt=0, description="Blocks this far below the loudest one are silent.")
+    max_gap_seconds: float = Field(default=0.5, ge=0, description="Silences shorter than this stay inside one event.")
+    min_event_seconds: float = Field(
+        default=0.05, gt=0, description="Shorter stretches are dropped, or lengthened if alone."
+    )
 
 
 def audible_blocks(waveform: Waveform, sample_rate: int, below_peak_db: float) -> NDArray[np.bool_]:

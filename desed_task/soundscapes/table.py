@@ -36,15 +36,15 @@ class TableOptions(Options):
     """A soundbank whose recordings are listed with class and fold."""
 
     name: Literal["table"]
-    root: Path | None = Field(None, description="Folder in which the table stands.")
-    table: str = Field("metadata.tsv", description="The table in `root`: filename, event_label, fold.")
-    audio_folder: str = Field("audio", description="Folder in `root` that the table's filenames are relative to.")
+    root: Path | None = Field(default=None, description="Folder in which the table stands.")
+    table: str = Field(default="metadata.tsv", description="The table in `root`: filename, event_label, fold.")
+    audio_folder: str = Field(default="audio", description="Folder in `root` that its filenames are relative to.")
     folds: dict[str, tuple[int, ...]] = Field(description="The folds of each split.")
     source_pattern: Annotated[str | None, AfterValidator(check_source_pattern)] = Field(
-        None, description="Regular expression at the beginning of a file name whose first group is the source."
+        default=None, description="Regular expression at the beginning of a file name whose first group is the source."
     )
-    background_folder: Path | None = Field(None, description="Background recordings; synthesised when not given.")
-    isolation: IsolationOptions = Field(IsolationOptions(), description="How recordings are cut into events.")
+    background_folder: Path | None = Field(default=None, description="Background recordings; else synthesised.")
+    isolation: IsolationOptions = Field(default=IsolationOptions(), description="How recordings are cut into events.")
 
     @field_validator("folds")
     @classmethod
@@ -56,8 +56,8 @@ class TableOptions(Options):
             for number in numbers:
                 if owner.setdefault(number, split) != split:
                     raise ValueError(
-                        f"splits {owner[number]!r} and {split!r} share fold {number}, so recordings would leak from one "
-                        f"to the other; give each its own folds (parts of one split may share them)"
+                        f"splits {owner[number]!r} and {split!r} share fold {number}, so recordings would leak from "
+                        f"one to the other; give each its own folds (parts of one split may share them)"
                     )
         return folds
 
@@ -110,7 +110,7 @@ def _read_rows(path: Path) -> list[tuple[int, str, str, int]]:
         raise EventTableError(f"{path}: not a UTF-8 text table") from None
     for column in _COLUMNS:
         if column not in columns:
-            raise EventTableError(f"{path}, row 1: no column {column!r}; the columns are {', '.join(columns) or 'none'}")
+            raise EventTableError(f"{path}, row 1: no column {column!r} in {', '.join(columns) or 'it'}")
     rows = []
     for row, line in enumerate(lines, start=2):
         filename, event_label, fold = (line[column] or "" for column in _COLUMNS)

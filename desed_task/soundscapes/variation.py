@@ -40,10 +40,12 @@ def _speeds(bounds: tuple[float, float]) -> tuple[float, float]:
 class VariationOptions(Options):
     """Ranges from which each placement draws; the defaults change nothing."""
 
-    speed: Annotated[Range, AfterValidator(_speeds)] = Field((1.0, 1.0), description="Playback speed, a factor.")
-    tilt_db_per_octave: Range = Field((0.0, 0.0), description="Slope added to the spectrum around 1 kHz.")
-    band_db: Range = Field((0.0, 0.0), description="Gain of one band between 150 Hz and 6 kHz.")
-    ramp_db: Range = Field((0.0, 0.0), description="Level change from the beginning to the end of the event.")
+    speed: Annotated[Range, AfterValidator(_speeds)] = Field(
+        default=(1.0, 1.0), description="Playback speed, a factor."
+    )
+    tilt_db_per_octave: Range = Field(default=(0.0, 0.0), description="Slope added to the spectrum around 1 kHz.")
+    band_db: Range = Field(default=(0.0, 0.0), description="Gain of one band between 150 Hz and 6 kHz.")
+    ramp_db: Range = Field(default=(0.0, 0.0), description="Level change from the beginning to the end of the event.")
 
 
 @dataclass(frozen=True)

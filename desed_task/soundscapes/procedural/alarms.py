@@ -57,7 +57,8 @@ def _bell(voice: np.random.Generator, take: np.random.Generator, num_samples: in
     times = np.arange(ring, dtype=np.float32) / SAMPLE_RATE
     weights = voice.exponential(1.0, len(frequencies)) + 0.1
     modes = np.sin(6.2832 * frequencies[:, None].astype(np.float32) * times)
-    modes *= np.exp(-times * (frequencies[:, None] / frequencies[0]).astype(np.float32) ** 0.5 / np.float32(ring_seconds))
+    damping = np.sqrt(frequencies / frequencies[0]) / ring_seconds
+    modes *= np.exp(-times * damping[:, None].astype(np.float32))
     strike = np.zeros(num_samples, dtype=np.float32)
     starts = np.arange(0, num_samples, SAMPLE_RATE / strokes_per_second).astype(np.int64)
     strike[starts] = take.uniform(0.6, 1.0, len(starts))

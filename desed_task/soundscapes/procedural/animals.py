@@ -12,12 +12,13 @@ from desed_task.soundscapes.soundbank import SAMPLE_RATE
 def dog(voice: np.random.Generator, take: np.random.Generator) -> Waveform:
     """One to six barks: harmonics that jump up and fall, broken by noise, with a broad throat resonance."""
     pitch, length = syn.log_uniform(voice, 180, 750), voice.uniform(0.09, 0.28)
-    throat = voice.uniform(2.0, 3.6) * pitch ** 0.35 * 35
+    throat = voice.uniform(2.0, 3.6) * pitch**0.35 * 35
     roughness, gap = voice.uniform(0.2, 0.8), voice.uniform(0.12, 0.4)
     room_seconds, wetness = voice.uniform(0.1, 0.6), voice.uniform(0.05, 0.4)
     pieces = []
     for _ in range(take.integers(1, 7)):
-        bark = _bark(take, pitch * take.uniform(0.9, 1.12), syn.samples(length * take.uniform(0.75, 1.3)), throat, roughness)
+        higher, longer = take.uniform(0.9, 1.12), take.uniform(0.75, 1.3)
+        bark = _bark(take, pitch * higher, syn.samples(length * longer), throat, roughness)
         pieces += [bark * take.uniform(0.6, 1.0), np.zeros(syn.samples(gap * take.uniform(0.7, 1.2)), dtype=np.float32)]
     return syn.in_room(take, np.concatenate(pieces[:-1]), room_seconds, wetness)
 
@@ -29,7 +30,8 @@ def cat(voice: np.random.Generator, take: np.random.Generator) -> Waveform:
     room_seconds, wetness = voice.uniform(0.1, 0.5), voice.uniform(0.0, 0.3)
     pieces = []
     for _ in range(take.integers(1, 4)):
-        meow = _meow(take, pitch * take.uniform(0.85, 1.2), syn.samples(length * take.uniform(0.7, 1.3)), opening, nasality)
+        higher, longer = take.uniform(0.85, 1.2), take.uniform(0.7, 1.3)
+        meow = _meow(take, pitch * higher, syn.samples(length * longer), opening, nasality)
         pieces += [meow * take.uniform(0.6, 1.0), np.zeros(syn.samples(take.uniform(0.15, 0.42)), dtype=np.float32)]
     return syn.in_room(take, np.concatenate(pieces[:-1]), room_seconds, wetness)
 

@@ -22,7 +22,7 @@ class ProceduralBackgrounds:
         self._split = split
         self._seed = seed
 
-    def draw(self, rng: np.random.Generator, num_samples: int) -> Sound:
+    def draw(self, rng: np.random.Generator, num_samples: int) -> Sound:  # noqa: ARG002 (a synthesis has any length)
         """Choose a place and a moment."""
         place = f"{self._split}/{BACKGROUND}/{rng.integers(NUM_PLACES):04d}"
         return Sound(BACKGROUND, place, place, int(rng.integers(_LARGEST_TAKE)))

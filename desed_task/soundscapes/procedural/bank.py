@@ -49,8 +49,8 @@ class ProceduralOptions(Options):
     """A soundbank that is synthesised."""
 
     name: Literal["procedural"]
-    num_voices: int = Field(400, ge=1, description="Voices per class and split.")
-    isolation: IsolationOptions = Field(IsolationOptions(), description="How syntheses are trimmed.")
+    num_voices: int = Field(default=400, ge=1, description="Voices per class and split.")
+    isolation: IsolationOptions = Field(default=IsolationOptions(), description="How syntheses are trimmed.")
 
 
 class ProceduralSoundbank:

@@ -41,7 +41,9 @@ def running_water(voice: np.random.Generator, take: np.random.Generator) -> Wave
         syn.noise(take, num_samples), lambda hz: response(hz) * (1 + ringing * syn.resonances(hz, center, width))
     )
     waveform = syn.normalised(rush) + bubbling * _bubbles(take, num_samples, bubbles_per_second)
-    return waveform * syn.decibels(1.2 * flow) * syn.swell(num_samples, take.uniform(0.03, 0.3), take.uniform(0.05, 0.4))
+    return (
+        waveform * syn.decibels(1.2 * flow) * syn.swell(num_samples, take.uniform(0.03, 0.3), take.uniform(0.05, 0.4))
+    )
 
 
 def _clicks(take: np.random.Generator, num_samples: int, per_second: float) -> Waveform:

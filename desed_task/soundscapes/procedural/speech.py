@@ -92,7 +92,9 @@ def _formant_curves(
     take: np.random.Generator, starts: NDArray[np.float64], num_samples: int, tract: float
 ) -> NDArray[np.float32]:
     """Filter magnitudes (frames, bins) of a throat that glides between random vowels."""
-    targets = _VOWELS[take.integers(len(_VOWELS), size=len(starts))] * tract * take.uniform(0.93, 1.07, (len(starts), 3))
+    targets = (
+        _VOWELS[take.integers(len(_VOWELS), size=len(starts))] * tract * take.uniform(0.93, 1.07, (len(starts), 3))
+    )
     times = syn.frame_times(syn.num_filter_frames(num_samples))
     # Two thirds of the way the mouth already moves to the next vowel.
     centers = np.stack([np.interp(times, starts + 0.08, formant) for formant in targets.T], axis=1)

@@ -17,6 +17,8 @@ from desed_task.soundscapes.soundbank import SAMPLE_RATE
 
 Curve = NDArray[np.float32]
 Generator = np.random.Generator
+# Frequencies in Hz -> gain factors.
+Magnitude = Callable[[NDArray[np.floating]], NDArray[np.floating]]
 
 NYQUIST = SAMPLE_RATE / 2
 _WAVETABLE_SAMPLES = 2048
@@ -45,7 +47,7 @@ def fast_length(num_samples: int) -> int:
     return -(-num_samples >> shift) << shift
 
 
-def shape_spectrum(waveform: Waveform, magnitude: Callable[[NDArray[np.float64]], NDArray[np.float64]]) -> Waveform:
+def shape_spectrum(waveform: Waveform, magnitude: Magnitude) -> Waveform:
     """Filter with the zero-phase response `magnitude(frequencies in Hz)`."""
     length = fast_length(len(waveform))
     spectrum = np.fft.rfft(waveform, length)
@@ -53,10 +55,10 @@ def shape_spectrum(waveform: Waveform, magnitude: Callable[[NDArray[np.float64]]
     return np.fft.irfft(spectrum, length)[: len(waveform)].astype(np.float32)
 
 
-def band(low: float, high: float, steepness: float = 4.0) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
+def band(low: float, high: float, steepness: float = 4.0) -> Magnitude:
     """Band-pass magnitude from low to high Hz, falling by about 3 * steepness dB per octave outside."""
 
-    def magnitude(frequencies: NDArray[np.float64]) -> NDArray[np.float64]:
+    def magnitude(frequencies: NDArray[np.floating]) -> NDArray[np.floating]:
         positive = np.maximum(frequencies, 1.0)
         response = 1 / np.sqrt((1 + (low / positive) ** steepness) * (1 + (positive / high) ** steepness))
         return np.asarray(response)
@@ -64,10 +66,10 @@ def band(low: float, high: float, steepness: float = 4.0) -> Callable[[NDArray[n
     return magnitude
 
 
-def tilt(decibels_per_octave: float, pivot: float = 1000.0) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
+def tilt(decibels_per_octave: float, pivot: float = 1000.0) -> Magnitude:
     """Magnitude with a constant slope, 0 dB at the pivot, flat below 40 Hz."""
 
-    def magnitude(frequencies: NDArray[np.float64]) -> NDArray[np.float64]:
+    def magnitude(frequencies: NDArray[np.floating]) -> NDArray[np.floating]:
         return np.asarray((np.maximum(frequencies, 40.0) / pivot) ** (decibels_per_octave / 6.0206))
 
     return magnitude
@@ -109,7 +111,7 @@ def frame_bins() -> NDArray[np.float32]:
     return np.fft.rfftfreq(_FRAME_SAMPLES, 1 / SAMPLE_RATE).astype(np.float32)
 
 
-def frame_times(num_frames: int) -> NDArray[np.float64]:
+def frame_times(num_frames: int) -> NDArray[np.floating]:
     """The middle of each filter frame in seconds from the waveform's beginning."""
     return np.arange(num_frames) * (_HOP_SAMPLES / SAMPLE_RATE)
 

@@ -1,0 +1,81 @@
+"""The folder that receives generated soundscapes, and whether what is in it may stay.
+
+The options that made a folder are written into it first. A folder that was made by other options, or that holds
+anything of somebody else, is refused.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from desed_task.errors import DesedTaskError
+from desed_task.options import write_options
+from desed_task.soundscapes.conf import SoundscapesOptions, is_part_name
+
+OPTIONS_FILE = "soundscapes.yaml"
+
+
+def open_output_dir(output_dir: Path, options: SoundscapesOptions, overwrite: bool) -> None:
+    """Make the folder and write its options; DesedTaskError when it holds anything else and `overwrite` is not given.
+
+    Only a folder that holds an options file of ours is ever overwritten, and in it only the parts that file lists.
+    """
+    path = output_dir / OPTIONS_FILE
+    if not path.is_file():
+        if output_dir.exists() and (not output_dir.is_dir() or any(output_dir.iterdir())):
+            raise DesedTaskError(
+                f"{output_dir}: is not empty and has no {OPTIONS_FILE}, so it is not ours; choose another --output_dir"
+            )
+        output_dir.mkdir(parents=True, exist_ok=True)
+        _write_options(options, path)
+        return
+    made_by = _read_plain(path)
+    difference = _first_difference(made_by, json.loads(options.model_dump_json()))
+    if overwrite:
+        for part in filter(is_part_name, made_by.get("parts", {})):
+            shutil.rmtree(output_dir / part, ignore_errors=True)
+        _write_options(options, path)
+    elif difference is not None:
+        raise DesedTaskError(
+            f"{output_dir}: was made by other options ({difference}); choose another --output_dir, or replace it with "
+            f"--overwrite"
+        )
+
+
+def _write_options(options: SoundscapesOptions, path: Path) -> None:
+    unfinished = path.with_name(path.name + ".partial")
+    write_options(options, unfinished)
+    unfinished.replace(path)
+
+
+def _read_plain(path: Path) -> dict[str, Any]:
+    """The stored options as plain values: those of an older version need not pass today's checks."""
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError):
+        tree = None
+    if not isinstance(tree, dict):
+        raise DesedTaskError(f"{path}: is not the options of generated soundscapes; choose another --output_dir")
+    return tree
+
+
+def _first_difference(old: Any, new: Any, key: str = "") -> str | None:
+    """The first key in which two trees differ, with both values; None when they are equal."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for name in [*old, *(name for name in new if name not in old)]:
+            below = f"{key}.{name}" if key else str(name)
+            found = _first_difference(old.get(name), new.get(name), below)
+            if found is not None:
+                return found
+        return None
+    return None if old == new else f"{key} was {_short(old)}, now {_short(new)}"
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from desed_task.errors import OptionsError
+from desed_task.options import check_options
+from desed_task.soundscapes.procedural.backgrounds import ProceduralBackgrounds
+from desed_task.soundscapes.scene import PlacedEvent, Scene, SceneOptions, draw_scene
+from desed_task.soundscapes.silence import IsolationOptions
+from desed_task.soundscapes.soundbank import Sound
+from desed_task.soundscapes.variation import Variation
+
+RATE = 16_000
+
+
+class ToneBank:
+    """Tones of a fixed length for any class."""
+
+    def __init__(self, seconds: float) -> None:
+        self.labels = ("Cat", "Dog")
+        self.isolation = IsolationOptions()
+        self.backgrounds = ProceduralBackgrounds("train", 0)
+        self._waveform = np.sin(np.arange(round(seconds * RATE)) * 0.3).astype(np.float32)
+
+    def draw_event(self, rng: np.random.Generator, event_label: str) -> Sound:
+        return Sound(event_label, "tone", "tone", int(rng.integers(100)))
+
+    def read_event(self, sound: Sound) -> np.ndarray:
+        return self._waveform
+
+
+def options_of(**keys: object) -> SceneOptions:
+    return check_options({"labels": ["Cat", "Dog"], **keys}, SceneOptions)
+
+
+def scenes(bank: ToneBank, count: int = 60, **keys: object) -> list[Scene]:
+    return [draw_scene(np.random.default_rng(seed), options_of(**keys), bank) for seed in range(count)]
+
+
+def sounding(scene: Scene) -> np.ndarray:
+    """How many events sound at each sample."""
+    counts = np.zeros(scene.num_samples, dtype=int)
+    for placed in scene.placed:
+        counts[placed.onset_sample : placed.onset_sample + placed.heard_samples] += 1
+    return counts
+
+
+@pytest.mark.parametrize("max_overlap", [1, 2, 3])
+def test_no_more_than_max_overlap_events_sound_at_once(max_overlap: int) -> None:
+    drawn = scenes(ToneBank(2.0), num_events=[8, 8], max_overlap=max_overlap)
+    assert max(sounding(scene).max() for scene in drawn) == max_overlap
+
+
+def test_events_lie_within_the_scene_on_whole_milliseconds() -> None:
+    for scene in scenes(ToneBank(3.0), duration_seconds=4.0):
+        for event in scene.events():
+            assert 0 <= event.onset < event.offset <= 4.0
+            assert event.onset * 1000 == pytest.approx(round(event.onset * 1000))
+
+
+def test_counts_snr_and_level_are_drawn_from_their_ranges() -> None:
+    drawn = scenes(ToneBank(0.2), num_events=[1, 3], snr_db=[3, 9], background_db=[-50, -40])
+    assert {len(scene.placed) for scene in drawn} == {1, 2, 3}
+    assert all(3 <= placed.snr_db <= 9 for scene in drawn for placed in scene.placed)
+    assert all(-50 <= scene.background_db <= -40 for scene in drawn)
+
+
+def test_class_weights_weigh() -> None:
+    drawn = scenes(ToneBank(0.2), count=200, class_weights={"Dog": 3.0})
+    counts = Counter(placed.sound.event_label for scene in drawn for placed in scene.placed)
+    assert 2.3 < counts["Dog"] / counts["Cat"] < 3.9
+
+
+def test_a_long_sound_is_cut_to_the_limit() -> None:
+    lengths = [p.heard_samples / RATE for s in scenes(ToneBank(8.0), max_event_seconds=[1.0, 2.0]) for p in s.placed]
+    assert 0.95 < min(lengths) < 1.2
+    assert 1.8 < max(lengths) <= 2.0
+
+
+def test_a_sound_longer_than_the_scene_fits_into_it() -> None:
+    for scene in scenes(ToneBank(8.0), duration_seconds=3.0, num_events=[1, 1]):
+        (event,) = scene.events()
+        # Excerpts end on whole blocks of 10 ms, so up to two of them may be missing.
+        assert 2.98 <= event.duration <= 3.0
+
+
+def scene_of(*placed: tuple[str, float, float]) -> Scene:
+    """(label, onset, offset) in seconds, in a scene of ten."""
+    events = tuple(
+        PlacedEvent(
+            Sound(label, "s", "s", 0), 0, 1, Variation(), round(onset * RATE), round((offset - onset) * RATE), 10.0
+        )
+        for label, onset, offset in placed
+    )
+    return Scene(10 * RATE, Sound("background", "b", "b", 0), -50.0, events, 160, 800, 0.150)
+
+
+def test_gaps_under_150_ms_within_a_class_are_closed() -> None:
+    # seconds  1       2  2.1     3  3.15     4
+    # Dog      |-------|  |-------|  |--------|       0.10 s merges, 0.15 s does not
+    # Cat                2.05 |--------------| 4      another class is left alone
+    scene = scene_of(("Dog", 1, 2), ("Dog", 2.1, 3), ("Dog", 3.15, 4), ("Cat", 2.05, 4))
+    found = [(e.event_label, e.onset, e.offset) for e in scene.events()]
+    assert found == [("Dog", 1.0, 3.0), ("Cat", 2.05, 4.0), ("Dog", 3.15, 4.0)]
+
+
+def test_an_event_under_the_minimum_is_annotated_as_that_long() -> None:
+    assert [(e.onset, e.offset) for e in scene_of(("Dog", 1, 1.01), ("Cat", 9.98, 10)).events()] == [
+        (1.0, 1.05),
+        (9.95, 10.0),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("keys", "sentence"),
+    [
+        ({"labels": ["Dog", "Dog"]}, r"labels: class 'Dog' stands twice"),
+        ({"num_events": [3, 1]}, r"num_events \[3, 1\] must be a range"),
+        ({"snr_db": [9.0, 3.0]}, r"snr_db: the range \[9.0, 3.0\] runs backwards"),
+        ({"class_weights": {"Bird": 1.0}}, r"class_weights: 'Bird'"),
+        ({"class_weights": {"Dog": 0.0, "Cat": 0.0}}, r"every class has weight 0"),
+        ({"max_event_seconds": [0.01, 2.0]}, r"goes below min_event_seconds"),
+        ({"variation": {"speed": [0.1, 1.0]}}, r"speeds must lie between 0.5 and 2"),
+        ({"snr": [1, 2]}, r"snr: unknown key .*did you mean 'snr_db'"),
+    ],
+)
+def test_contradictory_options_are_refused(keys: dict[str, object], sentence: str) -> None:
+    with pytest.raises(OptionsError, match=sentence):
+        options_of(**keys)
