@@ -11,9 +11,10 @@ from typing import Literal
 
 from desed_task.events import EventTable
 from desed_task.metrics.reference import collar_f1, intersection_f1, psds
-from desed_task.metrics.scenarios import OPERATING_POINTS, PSDS_SCENARIO_1, PSDS_SCENARIO_2
+from desed_task.metrics.scenarios import PSDS_SCENARIO_1, PSDS_SCENARIO_2
 from desed_task.postprocessing.operating_points import detect_at_thresholds
 from desed_task.postprocessing.pipeline import PostProcessing
+from desed_task.postprocessing.thresholds import NUM_OPERATING_POINTS, threshold_grid
 from desed_task.scores import Scores
 
 SelectionMetric = Literal["intersection_f1", "collar_f1", "psds1", "psds2"]
@@ -29,7 +30,7 @@ def selection_figure(
     """One figure in [0, 1] of the scores of a strongly labelled set."""
     if metric in ("psds1", "psds2"):
         filtered = {audio_id: postprocessing.filter(clip) for audio_id, clip in scores.items()}
-        points = detect_at_thresholds(filtered, OPERATING_POINTS)
+        points = detect_at_thresholds(filtered, threshold_grid(NUM_OPERATING_POINTS))
         scenario = PSDS_SCENARIO_1 if metric == "psds1" else PSDS_SCENARIO_2
         return psds(points, ground_truth, durations, scenario).value or 0.0
     detections = EventTable({audio_id: postprocessing.detect(clip) for audio_id, clip in scores.items()})

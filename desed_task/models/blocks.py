@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from desed_task.models.dropout import Dropout
+
 Activation = Literal["glu", "cg", "relu", "leakyrelu"]
 
 
@@ -67,7 +69,7 @@ class ConvolutionBlocks(nn.Module):
             add(f"batchnorm{block}", nn.BatchNorm2d(filters, eps=1e-3, momentum=batch_norm_momentum))
             name, module = _activation(activation, filters)
             add(f"{name}{block}", module)
-            add(f"dropout{block}", nn.Dropout(dropout))
+            add(f"dropout{block}", Dropout(dropout))
             add(f"pooling{block}", nn.AvgPool2d(pool))
             channels = filters
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from desed_task.batch import Inputs, Predictions
 from desed_task.models.blocks import Activation, ConvolutionBlocks
+from desed_task.models.dropout import Dropout
 from desed_task.options import Options
 
 # Attention weights below this count as this (the published clamp); probabilities are kept off 0 and 1 by the same.
@@ -104,7 +105,7 @@ class CRNN(nn.Module):
             options.batch_norm_momentum,
         )
         self.rnn = _Recurrent(options.nb_filters[-1] * bands_left, options)
-        self.dropout = nn.Dropout(options.dropout)
+        self.dropout = Dropout(options.dropout)
         self.dense = nn.Linear(2 * options.n_rnn_cell, num_classes)
         if options.attention:
             self.dense_softmax = nn.Linear(2 * options.n_rnn_cell, num_classes)

@@ -1,0 +1,273 @@
+"""Composition root: the options of a detector, what is built from them, and the course of a training.
+
+The only file that knows every variant. A training: read the conf, check everything, pack the audio, fit, then score the
+best student and teacher on the test set. What a checkpoint stores (`describe`) is enough to test, serve or export it without
+the conf it came from.
+"""
+
+from __future__ import annotations
+
+import json
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
+from pytorch_lightning import seed_everything
+from torch import nn
+
+from desed_task.audio.reading import read_waveform
+from desed_task.augment.filter_augment import FilterAugment, FilterAugmentOptions
+from desed_task.augment.frequency_mask import FrequencyMask, FrequencyMaskOptions
+from desed_task.augment.mixup import Mixup, MixupOptions
+from desed_task.clips import ClipSet, Supervision
+from desed_task.data.corpora.desed import DesedOptions, read_desed
+from desed_task.data.corpora.soundscapes import SoundscapesOptions, read_soundscapes
+from desed_task.data.dataset import BatchDataset, Source
+from desed_task.data.store import PackedStore, open_store
+from desed_task.errors import CheckpointError, CorpusError
+from desed_task.events import EventTable
+from desed_task.features.logmel import LogMel, LogMelOptions
+from desed_task.labels import LabelSet
+from desed_task.metrics.report import Report, evaluate
+from desed_task.models.crnn import CRNN, CRNNOptions
+from desed_task.options import Options, check_options
+from desed_task.postprocessing.pipeline import PostProcessing, PostProcessingOptions, build_postprocessing
+from desed_task.prediction import predict
+from desed_task.scores import Scores
+from desed_task.timeline import FrameGrid
+from desed_task.training.energy import EnergyOptions
+from desed_task.training.run_folder import code_version
+from desed_task.training.sed_module import CHECKPOINT_KEY, Augmentation, SedModule, TrainingOptions
+from desed_task.windowing import Windowing
+
+CHECKPOINT_FORMAT = 1
+
+Corpus = Annotated[SoundscapesOptions | DesedOptions, Field(discriminator="name")]
+CORPORA: dict[str, Callable[[Any, Supervision], ClipSet]] = {
+    "soundscapes": read_soundscapes,
+    "desed": read_desed,
+}
+AugmentationOptions = Annotated[MixupOptions | FilterAugmentOptions | FrequencyMaskOptions, Field(discriminator="name")]
+AUGMENTATIONS: dict[str, Callable[[Any], Augmentation]] = {
+    "mixup": Mixup,
+    "filter_augment": FilterAugment,
+    "frequency_mask": FrequencyMask,
+}
+
+
+class TrainingSource(Options):
+    """One source of training clips."""
+
+    corpus: Corpus
+    supervision: Supervision = Field(description="What is used of its labels: strong, weak or none.")
+    batch_size: int = Field(ge=1, description="Its clips per batch.")
+
+
+class EvaluationSource(Options):
+    """One set that systems are scored on."""
+
+    corpus: Corpus
+    supervision: Supervision = Field("strong", description="strong, or weak for a set that is scored by its tags.")
+
+
+class DataOptions(Options):
+    """What is trained on, selected by and tested on."""
+
+    store: Path = Field(Path("data/store"), description="Where packed waveforms are kept.")
+    clip_seconds: float = Field(10.0, gt=0, description="Length of a training clip and of the window a model hears.")
+    overlap_frames: int = Field(16, ge=0, description="Frames that neighbouring windows of a longer recording share.")
+    train: tuple[TrainingSource, ...] = Field(min_length=1, description="The sources of each batch.")
+    validation: tuple[EvaluationSource, ...] = Field(min_length=1, description="What the student is selected by.")
+    test: EvaluationSource = Field(description="What the report is about (strong labels).")
+
+
+class SedOptions(Options):
+    """A detector: its classes, front-end, model, data, training and post-processing."""
+
+    labels: tuple[str, ...] = Field(min_length=1, description="Class names in the order of every class axis.")
+    features: LogMelOptions = LogMelOptions()
+    model: CRNNOptions = CRNNOptions()
+    augmentations: tuple[AugmentationOptions, ...] = Field((MixupOptions(),), description="In the order of their use.")
+    data: DataOptions
+    training: TrainingOptions = TrainingOptions()
+    postprocessing: PostProcessingOptions = PostProcessingOptions()
+    energy: EnergyOptions = EnergyOptions()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> SedOptions:
+        if self.model.bands_left(self.features.n_mels) < 1:
+            raise ValueError(
+                f"model.pooling leaves nothing of features.n_mels {self.features.n_mels}; pool less or take more bands"
+            )
+        if self.training.n_epochs and self.training.n_epochs_warmup > self.training.n_epochs:
+            raise ValueError(
+                f"training.n_epochs_warmup {self.training.n_epochs_warmup} exceeds n_epochs {self.training.n_epochs}; "
+                f"the ramp would never end"
+            )
+        if self.data.test.supervision != "strong":
+            raise ValueError("data.test.supervision must be strong: PSDS and collar F1 need onsets and offsets")
+        return self
+
+
+@dataclass(frozen=True)
+class System:
+    """A detector that can be run: options, models by name (student, teacher), front-end and everything around them."""
+
+    options: SedOptions
+    models: Mapping[str, nn.Module]
+    frontend: LogMel
+    labels: LabelSet
+    grid: FrameGrid
+    windowing: Windowing
+    postprocessing: PostProcessing
+
+    def to(self, device: torch.device) -> System:
+        """Move models and front-end, in place."""
+        for module in (*self.models.values(), self.frontend):
+            module.to(device)
+        return self
+
+
+def build_grid(options: SedOptions) -> FrameGrid:
+    """The clocks of the model."""
+    return FrameGrid(options.features.sample_rate, options.features.hop_length, options.model.time_pooling)
+
+
+def build_model(options: SedOptions) -> nn.Module:
+    """An untrained model."""
+    return CRNN(options.model, options.features.n_mels, len(options.labels))
+
+
+def build_system(options: SedOptions, models: Mapping[str, nn.Module]) -> System:
+    """Models and everything around them."""
+    labels, grid = LabelSet(options.labels), build_grid(options)
+    return System(
+        options,
+        models,
+        LogMel(options.features),
+        labels,
+        grid,
+        Windowing(grid, options.data.clip_seconds, options.data.overlap_frames),
+        build_postprocessing(options.postprocessing, labels, grid),
+    )
+
+
+def build_clip_set(source: TrainingSource | EvaluationSource, labels: LabelSet, limit: int | None = None) -> ClipSet:
+    """Read a corpus and check its classes; `limit` keeps the first clips (fast development runs)."""
+    clip_set = CORPORA[source.corpus.name](source.corpus, source.supervision)
+    for audio_id, tags in clip_set.tags.items():
+        for label in tags:
+            if label not in labels and source.supervision != "none":
+                raise CorpusError(
+                    f"{clip_set.name}: class {label!r} of {audio_id} is not in the label set "
+                    f"({', '.join(labels)}); correct the table or add it to `labels`"
+                )
+    return clip_set if limit is None else clip_set.select(list(range(min(limit, len(clip_set.clips)))))
+
+
+def build_dataset(options: SedOptions, labels: LabelSet, grid: FrameGrid) -> BatchDataset:
+    """Training batches; packs the audio that is not packed yet."""
+    sources = []
+    for source in options.data.train:
+        clip_set = build_clip_set(source, labels)
+        store = open_store(clip_set, options.data.store, options.features.sample_rate)
+        sources.append(Source(clip_set, store, source.batch_size))
+    return BatchDataset(sources, labels, grid, options.data.clip_seconds, options.training.seed)
+
+
+def build_module(
+    options: SedOptions, dataset: BatchDataset, validation: Callable[[nn.Module, LogMel], Mapping[str, float]]
+) -> SedModule:
+    """The student (seeded), its teacher and their training."""
+    seed_everything(options.training.seed, verbose=False)
+    student, frontend = build_model(options), LogMel(options.features)
+    return SedModule(
+        student,
+        frontend,
+        options.training,
+        [AUGMENTATIONS[augmentation.name](augmentation) for augmentation in options.augmentations],
+        dataset.steps_per_epoch,
+        lambda model: validation(model, frontend),
+        describe(options),
+    )
+
+
+def describe(options: SedOptions) -> dict[str, Any]:
+    """What a checkpoint stores beside the weights, as plain values."""
+    grid = build_grid(options)
+    return {
+        "format": CHECKPOINT_FORMAT,
+        "options": json.loads(options.model_dump_json()),
+        "code": code_version(),
+        "labels": list(options.labels),
+        "grid": {"sample_rate": grid.sample_rate, "hop_length": grid.hop_length, "time_pooling": grid.time_pooling},
+        "scaler_range": list(options.features.scaler_range),
+        "postprocessing": json.loads(options.postprocessing.model_dump_json()),
+    }
+
+
+def load_system(path: Path) -> System:
+    """The system of a checkpoint, in eval mode on the CPU. CheckpointError when it is not one of ours."""
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such checkpoint")
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises a dozen kinds for a file that is not a checkpoint
+        raise CheckpointError(f"{path}: not a readable checkpoint ({str(error).splitlines()[0]})") from None
+    stored = checkpoint.get(CHECKPOINT_KEY) if isinstance(checkpoint, dict) else None
+    if not isinstance(stored, dict) or stored.get("format") != CHECKPOINT_FORMAT:
+        raise CheckpointError(
+            f"{path}: the checkpoint does not say how it was trained (no {CHECKPOINT_KEY!r} of format "
+            f"{CHECKPOINT_FORMAT}); train it with recipes/train_sed.py"
+        )
+    options = check_options(stored["options"], SedOptions, default_origin=str(path))
+    models: dict[str, nn.Module] = {}
+    for name in ("student", "teacher"):
+        if f"sed_{name}" in checkpoint:
+            models[name] = build_model(options).eval()
+            load_weights(models[name], checkpoint[f"sed_{name}"], f"{path}, {name}")
+    return build_system(options, models)
+
+
+def load_weights(model: nn.Module, weights: Mapping[str, torch.Tensor], source: str) -> None:
+    """Load a state dict strictly; CheckpointError names the first parameter that does not fit."""
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        detail = " ".join(line.strip() for line in str(error).splitlines()[1:2]) or str(error)
+        raise CheckpointError(f"{source}: the weights do not fit the model: {detail}") from None
+
+
+def predict_clip_set(system: System, model: nn.Module, clip_set: ClipSet) -> dict[str, Scores]:
+    """Scores of every clip, decoded from its file as the service decodes it."""
+    waveforms = ((clip.audio_id, read_waveform(clip.path, system.grid.sample_rate)) for clip in clip_set.clips)
+    return predict(model, system.frontend, waveforms, system.windowing, system.labels, _device_of(model))
+
+
+def evaluate_clip_set(system: System, scores: Mapping[str, Scores], clip_set: ClipSet) -> Report:
+    """The report of some scores on a strongly labelled set."""
+    return evaluate(
+        scores,
+        EventTable(dict(clip_set.events)),
+        {clip.audio_id: clip.duration for clip in clip_set.clips},
+        system.postprocessing,
+        files_expected=clip_set.files_expected,
+    )
+
+
+def stored_waveforms(store: PackedStore) -> Iterator[tuple[str, NDArray[np.float32]]]:
+    """(audio_id, waveform) of every clip of a store."""
+    for clip, audio_id in enumerate(store.audio_ids):
+        yield audio_id, store.read(clip, 0, int(store.lengths[clip]))
+
+
+def _device_of(model: nn.Module) -> torch.device:
+    return next(model.parameters()).device
+
+

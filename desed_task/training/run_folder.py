@@ -1,0 +1,64 @@
+"""The folder of one run: <log_dir>/version_N, new every time, never overwritten.
+
+It holds the resolved conf (`conf.yaml`), what the code was (`code.json`), TensorBoard's events, checkpoints, energy and
+`metrics_test/`. Two runs started at once get two numbers, because making the folder is what claims the number.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import subprocess
+from importlib import metadata
+from pathlib import Path
+
+from desed_task.errors import DesedTaskError
+from desed_task.options import Options, write_options
+
+
+def create_run_folder(log_dir: Path) -> Path:
+    """Make and return the next version_N under `log_dir`."""
+    try:
+        log_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DesedTaskError(f"{log_dir}: the log folder cannot be made ({error.strerror})") from None
+    taken = [int(path.name[8:]) for path in log_dir.glob("version_*") if path.name[8:].isdigit()]
+    number = max(taken, default=-1) + 1
+    while True:
+        folder = log_dir / f"version_{number}"
+        try:
+            folder.mkdir()
+            return folder
+        except FileExistsError:
+            number += 1
+
+
+def write_provenance(folder: Path, options: Options) -> None:
+    """Write what the run is: its resolved conf and its code."""
+    write_options(options, folder / "conf.yaml")
+    (folder / "code.json").write_text(json.dumps(code_version(), indent=2) + "\n", encoding="utf-8")
+
+
+def code_version() -> dict[str, str]:
+    """Package, git commit where there is one, and the libraries that decide the numbers."""
+    versions = {name: _installed(name) for name in ("desed-task", "torch", "numpy", "pytorch-lightning")}
+    return {"commit": _commit(), "python": platform.python_version(), **versions}
+
+
+def _installed(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def _commit() -> str:
+    source = Path(__file__).resolve().parent
+    try:
+        described = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=12"],
+            cwd=source, capture_output=True, text=True, timeout=10, check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+    return described.stdout.strip()

@@ -1,0 +1,23 @@
+"""Train a sound event detector from a conf, test it, and write its report.
+
+    python recipes/train_sed.py --conf_file confs/sed/crnn.yaml
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from desed_task.command_line import run_recipe
+from desed_task.run import run_training
+
+DEFAULT_CONF = Path(__file__).resolve().parent.parent / "confs" / "sed" / "crnn.yaml"
+
+
+def main(argv: Sequence[str]) -> int:
+    """Train (or test) a detector."""
+    return run_training(argv, DEFAULT_CONF, Path("exp/sed"), "Train a sound event detector from a YAML conf.")
+
+
+if __name__ == "__main__":
+    run_recipe(main)
