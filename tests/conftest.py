@@ -1,8 +1,13 @@
-"""Fixtures that every test may use."""
+"""Fixtures that every test may use, and what a skip means in continuous integration.
+
+With CI set, a test that skips because a package is missing (`pytest.importorskip`), or because of real recordings that
+lie there after all, fails: an oracle that is never asked proves nothing.
+"""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Generator
 from pathlib import Path
 
 import numpy as np
@@ -27,8 +32,43 @@ def project() -> Path:
 
 
 def in_continuous_integration() -> bool:
-    """Whether a missing oracle package is a failure and not a skip."""
-    return os.environ.get("CI", "").lower() in ("1", "true", "yes")
+    """Whether a missing oracle package is a failure and not a skip: CI is set, and not to a word for no."""
+    return os.environ.get("CI", "").lower() not in ("", "0", "false", "no")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A test, or one of its fixtures, was skipped."""
+    report = yield
+    if call.excinfo is not None and not hasattr(report, "wasxfail"):
+        _fail_hollow_skip(report, call.excinfo)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """A whole file was skipped, by an `importorskip` on its first lines."""
+    report = yield
+    call = getattr(report, "call", None)
+    if call is not None and call.excinfo is not None:
+        _fail_hollow_skip(report, call.excinfo)
+    return report
+
+
+def _fail_hollow_skip(
+    report: pytest.TestReport | pytest.CollectReport, raised: pytest.ExceptionInfo[BaseException]
+) -> None:
+    if not (report.skipped and in_continuous_integration()):
+        return
+    missing_package = any(entry.name == "importorskip" for entry in raised.traceback)
+    overlooked_data = "shared" in str(raised.value) and SHARED_DATA.is_dir()
+    if missing_package or overlooked_data:
+        report.outcome = "failed"
+        report.longrepr = f"skipped, which CI does not accept: {raised.value}"
 
 
 @pytest.fixture(scope="session")
