@@ -1,31 +1,36 @@
-"""Report: everything that is measured about one system on one set of clips.
+"""Report: everything that is measured about one system on one set of clips, its files and its tables.
 
 `evaluate` filters the scores once, takes PSDS over a grid of thresholds and the F1s at the system's own operating
 point. A clip that has scores and no entry in the ground truth is a clip without events. All figures are fractions in
 [0, 1], None (null) where undefined. A metric that fails is None and leaves a sentence in `problems`; the others stand.
+
+A written report is a folder in the layout of the DCASE Task 4 baselines:
+
+    report.json              written last, so a folder with one is complete
+    event_f1.txt  segment_f1.txt                  sed_eval's own tables
+    detections.tsv                                the system's operating point
+    scenario{1,2}/predictions_dtc..._gtc..._cttc.../predictions_th_0.01.tsv ... 0.99
+    scores/{raw,postprocessed}/<audio_id>.tsv     for evaluators that look at every threshold
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Any
 
-from desed_task.errors import DesedTaskError, EventTableError
-from desed_task.events import EventTable, audio_id_of
+from desed_task.events import EventTable
+from desed_task.formats.dcase import write_detections, write_score_folder
 from desed_task.metrics.counts import F1, ClassCounts
-from desed_task.metrics.reference import Psds, collar_f1, intersection_f1, psds, scorer_versions, segment_f1
-from desed_task.metrics.scenarios import PSDS_SCENARIO_1, PSDS_SCENARIO_2
-from desed_task.metrics.tagging import tagging_f1
-from desed_task.postprocessing.operating_points import detect_at_thresholds
+from desed_task.metrics.figures import Figures, MatchedClips, compute_figures, match_clips
+from desed_task.metrics.reference import scorer_versions
+from desed_task.metrics.scenarios import PSDS_SCENARIO_1, PSDS_SCENARIO_2, PsdsScenario
 from desed_task.postprocessing.pipeline import PostProcessing
-from desed_task.postprocessing.thresholds import NUM_OPERATING_POINTS, threshold_grid
+from desed_task.postprocessing.thresholds import NUM_OPERATING_POINTS
 from desed_task.scores import Scores
 
-Result = TypeVar("Result")
-
-_NO_PSDS = Psds(None, {})
-_NO_F1 = F1(None, None, {})
 _CONVENTIONS = (
     "decision: score > threshold, after the median filter",
     "collar F1 (sed_eval): onset 0.2 s, offset max(0.2 s, 20 % of the reference event), optimal matching",
@@ -117,123 +122,68 @@ def evaluate(
     `count_clips_without_events` is False. DesedTaskError when the inputs do not fit one another.
     """
     ground_truth.require_labels(postprocessing.labels, "ground truth")
-    clips = _match(scores, ground_truth, durations, count_clips_without_events)
-    filtered = {audio_id: postprocessing.filter(clip) for audio_id, clip in clips.scores.items()}
-    problems: list[str] = []
-    taggers = {audio_id for audio_id, clip in filtered.items() if clip.frame_values is None}
-    if taggers and len(taggers) < len(filtered):
-        raise DesedTaskError(f"{min(taggers)} has clip scores only, other clips have frames; score all with one model")
-    figures = _tagging_figures(clips, filtered, postprocessing, problems)
-    if not taggers:
-        figures = _detection_figures(figures, clips, filtered, postprocessing, num_thresholds, problems)
+    clips = match_clips(scores, ground_truth, durations, count_clips_without_events)
+    figures = compute_figures(clips, postprocessing, num_thresholds)
     expected = len({*clips.listed, *scores}) if files_expected is None else files_expected
-    return _report(figures, clips, postprocessing, num_thresholds, len(scores), expected, tuple(problems))
+    return _report(figures, clips, postprocessing, num_thresholds, len(scores), expected)
 
 
-@dataclass(frozen=True)
-class _Clips:
-    """The evaluated clips, everything by the filename of the table of durations except scores (audio_id)."""
-
-    scores: Mapping[str, Scores]
-    filename: Mapping[str, str]
-    reference: EventTable
-    durations: Mapping[str, float]
-    listed: frozenset[str]
-
-
-@dataclass(frozen=True)
-class _Figures:
-    tagging: F1
-    psds1: Psds = _NO_PSDS
-    psds2: Psds = _NO_PSDS
-    collar: F1 = _NO_F1
-    segment: F1 = _NO_F1
-    intersection: F1 = _NO_F1
-    detections: EventTable = field(default_factory=lambda: EventTable({}))
-    operating_points: Mapping[float, EventTable] = field(default_factory=dict)
-    filtered: Mapping[str, Scores] = field(default_factory=dict)
+def write_report(report: Report, folder: Path) -> None:
+    """Write the report with what it was computed from (see the top of this file); `report.json` last."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "report.json").unlink(missing_ok=True)
+    evidence = report.evidence
+    for name, table in (("event_f1.txt", evidence.event_f1_table), ("segment_f1.txt", evidence.segment_f1_table)):
+        if table:
+            _write_text(table, folder / name)
+    if evidence.operating_points:
+        write_detections(evidence.detections, folder / "detections.tsv")
+        _write_operating_points(evidence.operating_points, PSDS_SCENARIO_1, folder / "scenario1")
+        _write_operating_points(evidence.operating_points, PSDS_SCENARIO_2, folder / "scenario2")
+        write_score_folder(evidence.raw_scores, folder / "scores" / "raw")
+        write_score_folder(evidence.filtered_scores, folder / "scores" / "postprocessed")
+    _write_text(json.dumps(report.to_json(), indent=2, allow_nan=False) + "\n", folder / "report.json")
 
 
-def _match(
-    scores: Mapping[str, Scores], ground_truth: EventTable, durations: Mapping[str, float], without_events: bool
-) -> _Clips:
-    events = ground_truth.by_audio_id()
-    filename = {audio_id_of(name): name for name in durations}
-    unknown = [audio_id for audio_id in scores if audio_id not in filename]
-    if unknown:
-        raise EventTableError(f"{unknown[0]} has scores but is not in the table of durations; add it or leave it out")
-    evaluated = [audio_id for audio_id in scores if without_events or events.get(audio_id)]
-    if not evaluated:
-        raise DesedTaskError(
-            f"no clip to evaluate: {len(scores)} clips have scores, the ground truth holds {len(ground_truth)} events"
-        )
-    return _Clips(
-        scores={audio_id: scores[audio_id] for audio_id in evaluated},
-        filename={audio_id: filename[audio_id] for audio_id in evaluated},
-        reference=EventTable({filename[audio_id]: events.get(audio_id, ()) for audio_id in evaluated}),
-        durations={filename[audio_id]: durations[filename[audio_id]] for audio_id in evaluated},
-        listed=frozenset(events),
+def format_table(reports: Mapping[str, Report]) -> str:
+    """Markdown: one row per system, then its warnings and problems."""
+    columns: tuple[tuple[str, Callable[[Report], str]], ...] = (
+        ("PSDS1", lambda r: _fraction(r.psds1)),
+        ("PSDS2", lambda r: _fraction(r.psds2)),
+        ("collar F1 macro", lambda r: _fraction(r.collar_f1_macro)),
+        ("collar F1 micro", lambda r: _fraction(r.collar_f1_micro)),
+        ("intersection F1", lambda r: _fraction(r.intersection_f1_macro)),
+        ("segment F1 macro", lambda r: _fraction(r.segment_f1_macro)),
+        ("segment F1 micro", lambda r: _fraction(r.segment_f1_micro)),
+        ("tagging F1", lambda r: _fraction(r.tagging_f1_macro)),
+        ("files", lambda r: f"{r.files_present}/{r.files_expected}"),
+        ("kWh training", lambda r: _energy(r.energy_kwh_training, r.energy_estimated)),
+        ("kWh inference", lambda r: _energy(r.energy_kwh_inference, r.energy_estimated)),
     )
+    rows = [("system", *(title for title, _ in columns))]
+    rows += [(name, *(cell(report) for _, cell in columns)) for name, report in reports.items()]
+    notes = [f"{name}: {note}" for name, report in reports.items() for note in (*report.warnings, *report.problems)]
+    return _markdown(rows) + "".join(f"\n{note}\n" for note in notes)
 
 
-def _tagging_figures(
-    clips: _Clips, filtered: Mapping[str, Scores], postprocessing: PostProcessing, problems: list[str]
-) -> _Figures:
-    clip_values = {clips.filename[audio_id]: clip.clip_values for audio_id, clip in filtered.items()}
-    reference = dict(clips.reference.items())
-    attempt = _Attempt(problems)
-    return _Figures(attempt("tagging F1", lambda: tagging_f1(clip_values, reference, postprocessing.labels), _NO_F1))
-
-
-def _detection_figures(
-    figures: _Figures,
-    clips: _Clips,
-    filtered: Mapping[str, Scores],
-    postprocessing: PostProcessing,
-    num_thresholds: int,
-    problems: list[str],
-) -> _Figures:
-    by_filename = {clips.filename[audio_id]: clip for audio_id, clip in filtered.items()}
-    points = detect_at_thresholds(by_filename, threshold_grid(num_thresholds))
-    detections = EventTable({name: postprocessing.detect_at(clip) for name, clip in by_filename.items()})
-    reference, durations = clips.reference, clips.durations
-    attempt = _Attempt(problems)
-    return _Figures(
-        tagging=figures.tagging,
-        psds1=attempt("PSDS1", lambda: psds(points, reference, durations, PSDS_SCENARIO_1), _NO_PSDS),
-        psds2=attempt("PSDS2", lambda: psds(points, reference, durations, PSDS_SCENARIO_2), _NO_PSDS),
-        collar=attempt("collar F1", lambda: collar_f1(detections, reference), _NO_F1),
-        segment=attempt("segment F1", lambda: segment_f1(detections, reference), _NO_F1),
-        intersection=attempt("intersection F1", lambda: intersection_f1(detections, reference, durations), _NO_F1),
-        detections=detections,
-        operating_points=points,
-        filtered=filtered,
-    )
-
-
-class _Attempt:
-    """Runs one metric; what it raises becomes a sentence in `problems` and the figure stays undefined."""
-
-    def __init__(self, problems: list[str]) -> None:
-        self._problems = problems
-
-    def __call__(self, name: str, metric: Callable[[], Result], undefined: Result) -> Result:
-        try:
-            return metric()
-        except Exception as error:  # scorers are outside packages: hours of training must not end in their traceback
-            kind = "" if isinstance(error, DesedTaskError) else f"{type(error).__name__}: "
-            self._problems.append(f"{name} could not be computed: {kind}{' '.join(str(error).split())}")
-            return undefined
+def format_class_table(reports: Mapping[str, Report]) -> str:
+    """Markdown: one row per class, the collar F1 of every system side by side."""
+    labels = list(dict.fromkeys(label for report in reports.values() for label in report.per_class))
+    rows = [("collar F1", "events", *reports)]
+    for label in labels:
+        of_class = [report.per_class.get(label) for report in reports.values()]
+        count = next(str(c.num_reference) for c in of_class if c is not None)
+        rows.append((label, count, *(_fraction(c.collar_f1 if c else None) for c in of_class)))
+    return _markdown(rows)
 
 
 def _report(
-    figures: _Figures,
-    clips: _Clips,
+    figures: Figures,
+    clips: MatchedClips,
     postprocessing: PostProcessing,
     num_thresholds: int,
     files_present: int,
     files_expected: int,
-    problems: tuple[str, ...],
 ) -> Report:
     return Report(
         psds1=figures.psds1.value,
@@ -250,7 +200,7 @@ def _report(
         files_expected=files_expected,
         scorer=_scorer(postprocessing, num_thresholds, len(clips.scores)),
         warnings=_warnings(files_present, files_expected, bool(figures.filtered)),
-        problems=problems,
+        problems=figures.problems,
         evidence=Evidence(
             figures.detections,
             figures.operating_points,
@@ -262,7 +212,7 @@ def _report(
     )
 
 
-def _class_report(label: str, figures: _Figures, reference: EventTable) -> ClassReport:
+def _class_report(label: str, figures: Figures, reference: EventTable) -> ClassReport:
     def f1_of(f1: F1) -> float | None:
         return f1.per_class[label].f1 if label in f1.per_class else None
 
@@ -305,3 +255,34 @@ def _warnings(files_present: int, files_expected: int, has_frames: bool) -> tupl
     if not has_frames:
         warnings.append("the scores have no frames: only tagging is evaluated")
     return tuple(warnings)
+
+
+def _write_operating_points(points: Mapping[float, EventTable], scenario: PsdsScenario, folder: Path) -> None:
+    criteria = scenario.criteria
+    folder = folder / f"predictions_dtc{criteria.dtc:g}_gtc{criteria.gtc:g}_cttc{criteria.cttc:g}"
+    digits = next(digits for digits in range(2, 20) if len({f"{x:.{digits}f}" for x in points}) == len(points))
+    for threshold, detections in points.items():
+        write_detections(detections, folder / f"predictions_th_{threshold:.{digits}f}.tsv")
+
+
+def _write_text(text: str, path: Path) -> None:
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)
+
+
+def _fraction(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
+
+
+def _energy(kwh: float | None, estimated: bool | None) -> str:
+    return "-" if kwh is None else f"{kwh:.3g}{' (estimated)' if estimated else ''}"
+
+
+def _markdown(rows: Sequence[Sequence[str]]) -> str:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = []
+    for row in rows:
+        lines.append("| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |")
+    lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
+    return "\n".join(lines) + "\n"

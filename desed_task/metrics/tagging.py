@@ -6,13 +6,12 @@ class in the clip.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
 from desed_task.encoding import encode_weak
-from desed_task.events import Event
 from desed_task.labels import LabelSet
 from desed_task.metrics.counts import F1, macro_f1, matched_counts, micro_f1
 from desed_task.metrics.scenarios import TAGGING_THRESHOLD
@@ -20,12 +19,12 @@ from desed_task.postprocessing.thresholds import decide
 
 
 def tagging_f1(
-    clip_values: Mapping[str, NDArray[np.float32]], reference: Mapping[str, tuple[Event, ...]], labels: LabelSet
+    clip_values: Mapping[str, NDArray[np.float32]], reference: Mapping[str, Collection[str]], labels: LabelSet
 ) -> F1:
-    """clip_values: audio_id -> (classes,); reference: audio_id -> events, for at least the same clips."""
+    """clip_values: audio_id -> (classes,); reference: audio_id -> its class names, for at least the same clips."""
     tagged = decide(np.stack(list(clip_values.values())), TAGGING_THRESHOLD)
     present = np.stack(
-        [encode_weak({event.event_label for event in reference[audio_id]}, labels) for audio_id in clip_values]
+        [encode_weak(reference[audio_id], labels) for audio_id in clip_values]
     ).astype(bool)
     columns = zip(labels, present.sum(axis=0), tagged.sum(axis=0), (tagged & present).sum(axis=0), strict=True)
     per_class = {label: matched_counts(int(there), int(said), int(right)) for label, there, said, right in columns}
