@@ -132,12 +132,8 @@ def test_esc10_parts_share_no_recording_across_splits(shared_data: Path, project
 
 
 def test_the_command_exits_2_with_one_sentence(project: Path, tmp_path: Path) -> None:
-    command = [
-        sys.executable,
-        str(project / "recipes" / "generate_soundscapes.py"),
-        "--output-dir",
-        str(tmp_path / "x"),
-    ]
-    failed = subprocess.run([*command, "--conf-file", "gone.yaml"], capture_output=True, text=True, cwd=tmp_path)
+    recipe = str(project / "recipes" / "generate_soundscapes.py")
+    command = [sys.executable, recipe, "--output-dir", str(tmp_path / "x"), "--conf-file", "gone.yaml"]
+    failed = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
     assert failed.returncode == 2
     assert failed.stderr == "error: gone.yaml: no such conf\n"
