@@ -17,14 +17,18 @@ from numpy.typing import NDArray
 
 from desed_task.errors import EventTableError
 
+_AUDIO_EXTENSIONS = frozenset(
+    ".wav .flac .ogg .oga .opus .mp3 .aif .aiff .aifc .au .caf .w64 .rf64 .m4a .mp4 .aac .wma .webm".split()
+)
+
 
 def audio_id_of(filename: str) -> str:
     """The name of a clip: its file name without folder and extension; the name of an audio_id is itself.
 
-    An ending of digits only is part of the name: DESED's names end in seconds (`Y..._350.000_360.000.wav`).
+    Only what audio files end in is taken off: DESED's names end in seconds (`Y..._350.000_360.000.wav`).
     """
     path = PurePath(filename)
-    return path.name if path.suffix[1:].isdigit() else path.stem
+    return path.stem if path.suffix.lower() in _AUDIO_EXTENSIONS else path.name
 
 
 @dataclass(frozen=True, order=True)

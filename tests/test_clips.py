@@ -1,0 +1,37 @@
+"""ClipSet: the clips of one source."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from desed_task.clips import Clip, ClipSet
+from desed_task.errors import CorpusError
+from desed_task.events import Event
+
+CLIPS = tuple(Clip(name, Path(f"{name}.wav"), 10.0) for name in ("a", "b", "c"))
+STRONG = ClipSet(
+    "synthetic",
+    CLIPS,
+    "strong",
+    events={name: (Event(0.0, 1.0, "Dog"),) for name in ("a", "b")},
+    tags={"a": ("Dog",), "b": ("Dog",)},
+    num_expected=5,
+)
+
+
+def test_a_set_says_how_many_of_the_listed_clips_are_there() -> None:
+    assert (STRONG.files_present, STRONG.files_expected) == (3, 5)
+    assert ClipSet("unlabeled", CLIPS, "none").files_expected == 3
+
+
+def test_a_selection_knows_only_about_its_own_clips() -> None:
+    selected = STRONG.select([2, 0], name="fold")
+    assert (selected.name, [clip.audio_id for clip in selected.clips]) == ("fold", ["c", "a"])
+    assert (list(selected.events), list(selected.tags)) == (["a"], ["a"])
+
+
+def test_two_clips_of_one_name_are_refused() -> None:
+    with pytest.raises(CorpusError, match=r"x: one/a.wav and two/a.wav are both called a"):
+        ClipSet("x", (Clip("a", Path("one/a.wav"), 1.0), Clip("a", Path("two/a.wav"), 1.0)), "none")
