@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.ndimage import median_filter as scipy_median_filter
 
 from desed_task.labels import LabelSet
 from desed_task.postprocessing.median import median_filter
 from desed_task.postprocessing.thresholds import decide
 from desed_task.scores import Scores
 from desed_task.timeline import FrameGrid
+
+scipy_median_filter = pytest.importorskip("scipy.ndimage").median_filter
 
 GRID = FrameGrid(16_000, 256, 4)  # 64 ms
 
