@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 
 from desed_task.errors import EventTableError
 
-_AUDIO_EXTENSIONS = frozenset(
-    ".wav .flac .ogg .oga .opus .mp3 .aif .aiff .aifc .au .caf .w64 .rf64 .m4a .mp4 .aac .wma .webm".split()
-)
+_AUDIO_EXTENSIONS = {
+    *(".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".m4a", ".mp4", ".aac", ".wma", ".webm"),
+    *(".aif", ".aiff", ".aifc", ".au", ".caf", ".w64", ".rf64"),
+}
 
 
 def audio_id_of(filename: str) -> str:

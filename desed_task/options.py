@@ -127,7 +127,7 @@ def write_options(options: Options, path: Path) -> None:
     """Write the resolved options as YAML that `read_options` reads back to the same."""
     partial = path.with_name(path.name + ".partial")
     tree = json.loads(options.model_dump_json())
-    partial.write_text(yaml.dump(tree, Dumper=_ConfDumper, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    partial.write_text(yaml.dump(tree, Dumper=_ConfDumper, sort_keys=False), encoding="utf-8")
     partial.replace(path)
 
 

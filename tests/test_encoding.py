@@ -82,7 +82,7 @@ def test_decoding_stops_at_the_end_of_the_clip() -> None:
 def test_a_rounding_error_in_the_duration_makes_no_event_of_a_frame() -> None:
     active = np.zeros((10, 2), dtype=bool)
     active[9, :] = True
-    assert 9 * 0.064 > GRID.seconds_at(9)
+    assert GRID.seconds_at(9) < 9 * 0.064
     assert decode_strong(active, LABELS, GRID, duration=9 * 0.064) == []
 
 
