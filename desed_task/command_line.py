@@ -36,6 +36,11 @@ def _hyphenated(flag: str) -> str:
     return flag.replace("_", "-")
 
 
+def show(text: str) -> None:
+    """Print a result on standard output; what a recipe says of its progress goes to the log, on standard error."""
+    print(text, flush=True)
+
+
 def run_recipe(main: Callable[[Sequence[str]], int | None]) -> None:
     """Run `main` on the command line's arguments and leave with its exit code; 2 and one sentence on refused input."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)

@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from desed_task.clips import ClipSet
-from desed_task.command_line import RecipeParser
+from desed_task.command_line import RecipeParser, show
 from desed_task.data.store import PackedStore, open_store
 from desed_task.events import EventTable
 from desed_task.experiment import (
@@ -33,8 +33,7 @@ from desed_task.experiment import (
     stored_waveforms,
 )
 from desed_task.features.logmel import LogMel
-from desed_task.metrics.report import Report
-from desed_task.metrics.report_files import format_table, write_report
+from desed_task.metrics.report import Report, format_table, write_report
 from desed_task.metrics.selection import SelectionMetric, selection_figure
 from desed_task.metrics.tagging import tagging_f1
 from desed_task.options import override_options, read_options
@@ -100,7 +99,7 @@ def test(
             energy_estimated=any(reading.estimated for reading in readings.values()),
         )
         write_report(reports[name], folder / "metrics_test" / name)
-    print(format_table(reports))
+    show(format_table(reports))
     LOG.info("reports: %s", folder / "metrics_test")
     return reports
 

@@ -61,6 +61,7 @@ def _start(name: str, folder: Path, options: EnergyOptions):  # type: ignore[no-
             warnings.simplefilter("ignore")
             from codecarbon import OfflineEmissionsTracker  # noqa: PLC0415
 
+            logging.getLogger("codecarbon").setLevel(logging.ERROR)
             tracker = OfflineEmissionsTracker(
                 project_name=name,
                 country_iso_code=options.country,

@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader
 from desed_task.batch import Batch
 from desed_task.data.dataset import BatchDataset, EpochSampler
 from desed_task.errors import OptionsError
+from desed_task.training.allocator import keep_freed_memory
 from desed_task.training.sed_module import SedModule
 
 FAST_DEV_EPOCHS = 3
@@ -44,6 +45,9 @@ def fit(module: SedModule, dataset: BatchDataset, run_folder: Path, device: torc
     options = module.options
     if options.num_threads is not None:
         torch.set_num_threads(options.num_threads)
+    if device.type == "cpu":
+        keep_freed_memory()
+    module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     best = ModelCheckpoint(
         dirpath=run_folder,
         filename="epoch={epoch}-step={step}",
@@ -77,7 +81,7 @@ def fit(module: SedModule, dataset: BatchDataset, run_folder: Path, device: torc
     with warnings.catch_warnings():
         # Batches come ready-made from a memory map; loader workers would only copy them once more.
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-        warnings.filterwarnings("ignore", message=".*`isinstance\\(treespec, LeafSpec\\)`.*")
+        warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")
         trainer.fit(module, _training_loader(dataset), _validation_loader())
     if best.best_model_path:
         return Path(best.best_model_path)
