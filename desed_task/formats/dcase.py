@@ -83,7 +83,8 @@ def read_weak(path: Path, labels: Collection[str] | None = None) -> dict[str, tu
         if filename in tags:
             raise EventTableError(f"{path}, row {row}: {filename} stands twice")
         cell = cells["event_labels"]
-        names = () if cell in _EMPTY_CELLS else tuple(name.strip() for name in cell.split(","))
+        # Three rows of DESED's weak.tsv name a class twice; a clip has it or has it not.
+        names = () if cell in _EMPTY_CELLS else tuple(dict.fromkeys(name.strip() for name in cell.split(",")))
         for name in names:
             _require_label(name, labels, path, row)
         tags[filename] = names
