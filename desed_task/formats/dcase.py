@@ -230,9 +230,7 @@ def _read_cells(path: Path, required: Sequence[str]) -> tuple[list[str], Iterato
 
 def _split(stream: TextIO, delimiter: str, path: Path) -> Iterator[tuple[int, list[str]]]:
     # A lone quote in a tab-separated table is a character; read as a quote it would swallow the rows after it.
-    reader = csv.reader(
-        stream, delimiter=delimiter, quoting=csv.QUOTE_NONE if delimiter == "\t" else csv.QUOTE_MINIMAL
-    )
+    reader = csv.reader(stream, delimiter=delimiter, quoting=csv.QUOTE_NONE if delimiter == "\t" else csv.QUOTE_MINIMAL)
     try:
         for row, cells in enumerate(reader, start=1):
             yield row, [cell.strip() for cell in cells]
