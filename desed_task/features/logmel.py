@@ -1,10 +1,10 @@
 """The log-mel front-end of the DESED baselines, in two halves: `spectrum` (linear mel) and `scale` (dB, then per clip).
 
-Magnitude STFT with a symmetric Hamming window, centred, reflect-padded; HTK mel scale without area normalisation;
-20 log10 of at least 1e-5, clamped to [-50, 80] dB; then each clip is scaled to `scaler_range` by its own minimum and maximum
-over time and mel jointly. Equal to torchaudio's MelSpectrogram + AmplitudeToDB (tested to 1e-4 dB where the level is
-above the floor). Published checkpoints up to 2023 expect scaler_range [0, 1], those of 2024 [-1, 1]; loading one with the
-other loses .1-.2 PSDS, so the range is stored in every checkpoint and bundle.
+Magnitude STFT with a symmetric Hamming window, centred, reflect-padded; HTK mel scale without area normalisation; 20
+log10 of at least 1e-5, clamped to [-50, 80] dB; then each clip is scaled to `scaler_range` by its own minimum and
+maximum over time and mel jointly. Equal to torchaudio's MelSpectrogram + AmplitudeToDB (tested to 1e-4 dB where the
+level is above the floor). Published checkpoints up to 2023 expect scaler_range [0, 1], those of 2024 [-1, 1]; loading
+one with the other loses .1-.2 PSDS, so the range is stored in every checkpoint and bundle.
 
 Augmentations act between the halves (linear domain) or after them (normalised domain).
 """
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torchaudio.functional import melscale_fbanks
 
-from desed_task.features.dft import FFTMagnitude, MatmulMagnitude
+from desed_task.features.dft import ConvolutionBands, FFTBands
 from desed_task.options import Options
 
 LOG_FLOOR = 1e-5
@@ -43,7 +43,9 @@ class LogMelOptions(Options):
     @model_validator(mode="after")
     def _consistent(self) -> LogMelOptions:
         if self.f_max > self.sample_rate / 2:
-            raise ValueError(f"f_max {self.f_max:g} Hz is above half the sample rate of {self.sample_rate} Hz; lower it")
+            raise ValueError(
+                f"f_max {self.f_max:g} Hz is above half the sample rate of {self.sample_rate} Hz; lower it"
+            )
         if self.f_min >= self.f_max:
             raise ValueError(f"f_min {self.f_min:g} Hz is not below f_max {self.f_max:g} Hz")
         if self.n_window % 2:
@@ -59,19 +61,14 @@ class LogMel(nn.Module):
     `exportable` computes the same with operators that every ONNX execution provider has.
     """
 
-    window: Tensor
-    mel_weights: Tensor
-
     def __init__(self, options: LogMelOptions, exportable: bool = False) -> None:
         super().__init__()
         self.options = options
         weights = melscale_fbanks(
             options.n_window // 2 + 1, options.f_min, options.f_max, options.n_mels, options.sample_rate
         )
-        self.register_buffer("window", torch.hamming_window(options.n_window, periodic=False), persistent=False)
-        self.register_buffer("mel_weights", weights, persistent=False)
-        self.magnitude = MatmulMagnitude(options.n_window) if exportable else FFTMagnitude()
-        self.frame = self._gather_frames if exportable else self._unfold_frames
+        window = torch.hamming_window(options.n_window, periodic=False)
+        self.bands = (ConvolutionBands if exportable else FFTBands)(window, weights, options.hop_length)
 
     def spectrum(self, waveform: Tensor) -> Tensor:
         """waveform (batch, samples) -> linear mel magnitudes (batch, mel_frames, mel_bands)."""
@@ -79,11 +76,9 @@ class LogMel(nn.Module):
         # A reflection needs more samples than it reflects; shorter clips are continued with silence first.
         missing = torch.zeros_like(waveform[:, :1]).expand(-1, half + 1)
         num_samples = waveform.shape[1]
-        lengthened = torch.cat([waveform, missing], dim=1)[:, : self._at_least(num_samples, half + 1)]
+        lengthened = torch.cat([waveform, missing], dim=1)[:, : _at_least(num_samples, half + 1)]
         padded = functional.pad(lengthened.unsqueeze(1), (half, half), mode="reflect").squeeze(1)
-        num_frames = num_samples // self.options.hop_length + 1
-        frames = self.frame(padded, num_frames)
-        mel: Tensor = self.magnitude(frames * self.window) @ self.mel_weights
+        mel: Tensor = self.bands(padded, num_samples // self.options.hop_length + 1)
         return mel
 
     def scale(self, mel: Tensor) -> Tensor:
@@ -100,16 +95,7 @@ class LogMel(nn.Module):
         """waveform (batch, samples) -> scaled log-mel (batch, mel_frames, mel_bands)."""
         return self.scale(self.spectrum(waveform))
 
-    def _unfold_frames(self, padded: Tensor, num_frames: int) -> Tensor:
-        return padded.unfold(1, self.options.n_window, self.options.hop_length)[:, :num_frames]
 
-    def _gather_frames(self, padded: Tensor, num_frames: int) -> Tensor:
-        starts = torch.arange(num_frames, device=padded.device) * self.options.hop_length
-        inside = torch.arange(self.options.n_window, device=padded.device)
-        return padded[:, starts[:, None] + inside[None, :]]
-
-    @staticmethod
-    def _at_least(num_samples: int, minimum: int) -> int | Tensor:
-        if torch.jit.is_tracing():  # sizes are tensors then, and Python's max would freeze the example's
-            return torch.clamp(torch.as_tensor(num_samples), min=minimum)
-        return max(num_samples, minimum)
+def _at_least(num_samples: int | Tensor, minimum: int) -> int | Tensor:
+    # While a graph is traced sizes are tensors, and Python's max would freeze that of the example.
+    return num_samples.clamp(min=minimum) if isinstance(num_samples, Tensor) else max(num_samples, minimum)
