@@ -8,6 +8,8 @@ claims is never trusted for an allocation.
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -56,29 +58,28 @@ def read_recording(
 ) -> tuple[Waveform, AudioInfo]:
     """As `read_waveform`, with what the recording was. `max_seconds` refuses longer ones while decoding."""
     name = "audio" if isinstance(source, bytes) else str(source)
-    with io.BytesIO(source) if isinstance(source, bytes) else _open(source) as stream:
-        if not stream.read(1):
-            raise AudioError(f"{name}: the file is empty (0 bytes)")
-        stream.seek(0)
-        refuse_truncated(stream, name)
-        try:
-            with _ForwardOnly(stream) as recording:
-                if recording.format not in ("WAV", "WAVEX", "OGG"):
-                    refuse_truncated_by_log(recording.extra_info, name)
-                if not _LOWEST_RATE <= recording.samplerate <= _HIGHEST_RATE:
-                    raise AudioError(f"{name}: a sample rate of {recording.samplerate} Hz; record it at 8 kHz or more")
-                mono = _decode_mono(recording, name, max_seconds)
-                info = AudioInfo(
-                    len(mono) / recording.samplerate, recording.samplerate, recording.channels, recording.format
-                )
-        except soundfile.LibsndfileError as error:
-            raise AudioError(f"{name}: not decodable audio ({error.error_string.rstrip('.')})") from None
+    opened: BinaryIO = io.BytesIO(source) if isinstance(source, bytes) else _open(source)
+    with opened as stream, _opened_recording(stream, name) as recording:
+        mono = _decode_mono(recording, name, max_seconds)
+        info = _info(recording, len(mono))
     if not np.isfinite(mono).all():
         raise AudioError(f"{name}: holds NaN or infinite samples; export it again as PCM")
     waveform = resample(mono, info.sample_rate, sample_rate)
     if len(waveform) == 0:
         raise AudioError(f"{name}: too short, {len(mono)} samples at {info.sample_rate} Hz")
     return waveform, info
+
+
+def check_header(path: Path) -> AudioInfo:
+    """What a recording says of itself, read without decoding it.
+
+    AudioError when it is missing, empty, no audio, or (WAV, Ogg, AIFF ...) shorter than its header promises. It is
+    quick enough for every file of a corpus before long work begins; damage inside a recording shows when it is decoded.
+    """
+    with _open(path) as stream, _opened_recording(stream, str(path)) as recording:
+        if recording.frames == 0:
+            raise AudioError(f"{path}: holds no samples")
+        return _info(recording, recording.frames)
 
 
 def resample(waveform: Waveform, from_rate: int, to_rate: int) -> Waveform:
@@ -107,6 +108,28 @@ def _open(path: Path) -> BinaryIO:
         raise AudioError(f"{path}: no such audio file") from None
     except OSError as error:
         raise AudioError(f"{path}: cannot be read ({error.strerror})") from None
+
+
+@contextmanager
+def _opened_recording(stream: BinaryIO, name: str) -> Iterator[soundfile.SoundFile]:
+    """libsndfile's view of a stream that is not empty, not truncated and of a rate that occurs."""
+    if not stream.read(1):
+        raise AudioError(f"{name}: the file is empty (0 bytes)")
+    stream.seek(0)
+    refuse_truncated(stream, name)
+    try:
+        with _ForwardOnly(stream) as recording:
+            if recording.format not in ("WAV", "WAVEX", "OGG"):
+                refuse_truncated_by_log(recording.extra_info, name)
+            if not _LOWEST_RATE <= recording.samplerate <= _HIGHEST_RATE:
+                raise AudioError(f"{name}: a sample rate of {recording.samplerate} Hz; record it at 8 kHz or more")
+            yield recording
+    except soundfile.LibsndfileError as error:
+        raise AudioError(f"{name}: not decodable audio ({error.error_string.rstrip('.')})") from None
+
+
+def _info(recording: soundfile.SoundFile, num_samples: int) -> AudioInfo:
+    return AudioInfo(num_samples / recording.samplerate, recording.samplerate, recording.channels, recording.format)
 
 
 def _decode_mono(recording: soundfile.SoundFile, name: str, max_seconds: float | None) -> Waveform:
