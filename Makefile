@@ -1,16 +1,37 @@
-# make demo | make test | make test-slow | make check
-# Every target sets itself up: .venv is made once, and again only when pyproject.toml or constraints.txt changes.
+# make demo | make test | make test-slow | make check | make bench | make resolve
+# Every target sets itself up: .venv is made once, and installed anew only when pyproject.toml or constraints.txt changes.
 PYTHON ?= python3
 VENV   := .venv
 PY     := $(VENV)/bin/python
 STAMP  := $(VENV)/.installed
+EXTRAS := train,serve,dev
 
-.PHONY: demo test test-slow check install constraints-3.13 clean
+.PHONY: demo test test-slow check resolve install
+
+demo: install
+	$(PY) recipes/demo.py --output_dir demo
+
+test: install
+	$(PY) -m pytest -q
+
+test-slow: install
+	$(PY) -m pytest -q -m slow
+
+check: install
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+
+# Do the pinned versions fit together on the newest Python we support?
+resolve: install
+	$(PY) -m uv pip compile --quiet pyproject.toml --extra train --extra serve --extra ray --extra dev \
+	    --constraint constraints.txt --python-version 3.13 --output-file /dev/null
+	@echo "constraints.txt resolves for Python 3.13"
+
+install: $(STAMP)
 
 $(STAMP): pyproject.toml constraints.txt
 	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
 	@$(PY) -m pip install --quiet --constraint constraints.txt uv
-	@$(PY) -m uv pip install --quiet --python $(PY) --constraint constraints.txt --editable ".[train,serve,dev]"
+	@$(PY) -m uv pip install --quiet --python $(PY) --constraint constraints.txt --editable ".[$(EXTRAS)]"
 	@touch $(STAMP)
-
-install: $(STAMP)
