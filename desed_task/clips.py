@@ -5,7 +5,7 @@ Supervision travels in the data: a set is strong (events with times), weak (clas
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -14,6 +14,11 @@ from desed_task.errors import CorpusError
 from desed_task.events import Event
 
 Supervision = Literal["strong", "weak", "none"]
+
+
+def tags_of(events: Mapping[str, Sequence[Event]]) -> dict[str, tuple[str, ...]]:
+    """clip -> events as clip -> the classes that occur in it, sorted."""
+    return {clip: tuple(sorted({event.event_label for event in of_clip})) for clip, of_clip in events.items()}
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,15 @@ class Source:
     batch_size: int
 
 
+def require_share(clip_set: ClipSet, batch_size: int) -> None:
+    """CorpusError when a set has too few clips for its share of one batch."""
+    if len(clip_set.clips) < batch_size:
+        raise CorpusError(
+            f"{clip_set.name}: {len(clip_set.clips)} clips are fewer than its share of {batch_size} per batch; "
+            f"lower its batch_size"
+        )
+
+
 class BatchDataset(Dataset[Batch]):
     """(epoch, step) -> Batch of clips from every source."""
 
@@ -47,11 +56,7 @@ class BatchDataset(Dataset[Batch]):
         self.seed = seed
         self._orders: dict[int, list[NDArray[np.int64]]] = {}
         for source in self.sources:
-            if len(source.store) < source.batch_size:
-                raise CorpusError(
-                    f"{source.clip_set.name} has {len(source.store)} clips, fewer than its share of "
-                    f"{source.batch_size} per batch; lower its batch_size"
-                )
+            require_share(source.clip_set, source.batch_size)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -61,9 +66,10 @@ class BatchDataset(Dataset[Batch]):
     def __len__(self) -> int:
         return self.steps_per_epoch
 
-    def __getitem__(self, position: tuple[int, int]) -> Batch:  # type: ignore[override]
+    def __getitem__(self, position: tuple[int, int]) -> Batch:
         epoch, step = position
-        rng = np.random.default_rng((self.seed, epoch, step))
+        # The 1 keeps these draws apart from those of `_order`.
+        rng = np.random.default_rng((self.seed, epoch, step, 1))
         waveforms, strong, weak, has_strong, has_weak, audio_ids = [], [], [], [], [], []
         for source, order in zip(self.sources, self._order(epoch), strict=True):
             for clip in order[step * source.batch_size : (step + 1) * source.batch_size]:

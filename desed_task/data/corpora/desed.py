@@ -1,19 +1,20 @@
-"""DESED in its published layout (DCASE Task 4, 2021-2023): folders of 16 kHz recordings and their tables under one root.
+"""DESED in its published layout (DCASE Task 4, 2021-2023): folders of 16 kHz recordings, their tables, one root.
 
-Files that a table lists and that are not on disk are left out and counted (`files_present` of `files_expected`): about 200
-of the 1168 validation clips can no longer be downloaded, and figures on fewer clips are not comparable. The weak set is
-split 90 : 10 into training and validation as the baseline does (pandas' `sample(frac=.9, random_state=42)`).
+Files that a table lists and that are not on disk are left out and counted (`files_present` of `files_expected`): about
+200 of the 1168 validation clips can no longer be downloaded, and figures on fewer clips are not comparable. The weak
+set is split 90 : 10 into training and validation as the baseline does (pandas' `sample(frac=.9, random_state=42)`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from pydantic import Field
 
-from desed_task.clips import Clip, ClipSet, Supervision
+from desed_task.clips import Clip, ClipSet, Supervision, tags_of
 from desed_task.errors import CorpusError
 from desed_task.events import Event, audio_id_of
 from desed_task.formats.dcase import read_durations, read_filenames, read_strong, read_weak
@@ -63,8 +64,11 @@ class DesedOptions(Options):
     part: Part = Field(description="Which part of it.")
 
 
-def read_desed(options: DesedOptions, supervision: Supervision) -> ClipSet:
-    """The part's clips that are on disk; CorpusError when its table, its folder or every recording is missing."""
+def read_desed(options: DesedOptions, supervision: Supervision, labels: Collection[str] | None = None) -> ClipSet:
+    """The part's clips that are on disk, of the classes in `labels` where they are given.
+
+    CorpusError when its table, its folder or every recording is missing.
+    """
     audio_folder, table = (options.root / path for path in _LAYOUT[options.part])
     for path in (table, audio_folder):
         if not path.exists():
@@ -72,39 +76,39 @@ def read_desed(options: DesedOptions, supervision: Supervision) -> ClipSet:
                 f"{path}: not there; fetch DESED with `python recipes/prepare_data.py --corpus desed` (or set the root "
                 f"in confs/corpora/desed.yaml), or try the whole system without data: `--conf_file confs/sed/demo.yaml`"
             )
-    events, tags = _read_labels(options.part, table)
+    events, tags = _read_labels(options.part, table, labels)
     durations = read_durations(options.root / _DURATIONS[options.part]) if options.part in _DURATIONS else {}
-    listed = [
-        Clip(audio_id_of(name), audio_folder / name, durations.get(name, CLIP_SECONDS)) for name in tags
-    ]
-    clips = tuple(clip for clip in listed if clip.path.is_file())
-    if not clips:
+    listed = {name: Clip(audio_id_of(name), audio_folder / name, durations.get(name, CLIP_SECONDS)) for name in tags}
+    present = {name: clip for name, clip in listed.items() if clip.path.is_file()}
+    if not present:
         raise CorpusError(f"{audio_folder}: none of the {len(listed)} recordings of {table} is there")
-    by_id = {audio_id_of(name): name for name in tags}
     return ClipSet(
         f"desed_{options.part}",
-        clips,
+        tuple(present.values()),
         supervision,
-        {clip.audio_id: events.get(by_id[clip.audio_id], ()) for clip in clips},
-        {clip.audio_id: tags[by_id[clip.audio_id]] for clip in clips},
+        {clip.audio_id: events.get(name, ()) for name, clip in present.items()},
+        {clip.audio_id: tags[name] for name, clip in present.items()},
         num_expected=len(listed),
     )
 
 
-def _read_labels(part: Part, table: Path) -> tuple[dict[str, tuple[Event, ...]], dict[str, tuple[str, ...]]]:
+def _read_labels(
+    part: Part, table: Path, labels: Collection[str] | None
+) -> tuple[dict[str, tuple[Event, ...]], dict[str, tuple[str, ...]]]:
     """filename -> events, filename -> class names, of the files that belong to the part."""
     if part == "unlabeled":
-        return {}, {name: () for name in read_filenames(table)}
+        return {}, dict.fromkeys(read_filenames(table), ())
     if part in ("weak_train", "weak_validation"):
-        tags = read_weak(table)
-        kept = _weak_split(sorted_names := list(tags), part)
-        return {}, {sorted_names[position]: tags[sorted_names[position]] for position in kept}
-    strong = dict(read_strong(table).items())
-    return strong, {name: tuple(sorted({e.event_label for e in of_clip})) for name, of_clip in strong.items()}
+        tags = read_weak(table, labels)
+        names = list(tags)
+        return {}, {names[position]: tags[names[position]] for position in _weak_split(len(names), part)}
+    events = dict(read_strong(table, labels).items())
+    return events, tags_of(events)
 
 
-def _weak_split(names: list[str], part: Part) -> list[int]:
-    order = np.random.RandomState(WEAK_SPLIT_SEED).permutation(len(names))  # noqa: NPY002  the published draw
-    num_train = round(WEAK_TRAIN_SHARE * len(names))
+def _weak_split(num_files: int, part: Part) -> list[int]:
+    """Rows of the weak table that belong to the part; training rows in the order of the draw, as pandas gives them."""
+    order = np.random.RandomState(WEAK_SPLIT_SEED).permutation(num_files)
+    num_train = round(WEAK_TRAIN_SHARE * num_files)
     chosen = order[:num_train] if part == "weak_train" else np.sort(order[num_train:])
     return [int(position) for position in chosen]

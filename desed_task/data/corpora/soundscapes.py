@@ -5,12 +5,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
 
-from desed_task.clips import Clip, ClipSet, Supervision
+from desed_task.clips import Clip, ClipSet, Supervision, tags_of
 from desed_task.errors import CorpusError
 from desed_task.events import audio_id_of
 from desed_task.formats.dcase import read_durations, read_strong
@@ -25,22 +26,31 @@ class SoundscapesOptions(Options):
     part: str = Field(description="The part of it: train, validation, test ...")
 
 
-def read_soundscapes(options: SoundscapesOptions, supervision: Supervision) -> ClipSet:
-    """The part's clips; CorpusError when the folder, a table or a listed recording is missing."""
+def read_soundscapes(
+    options: SoundscapesOptions, supervision: Supervision, labels: Collection[str] | None = None
+) -> ClipSet:
+    """The part's clips, of the classes in `labels` where they are given.
+
+    CorpusError when the folder, a table or a listed recording is missing, or when the tables do not fit one another.
+    """
     folder = options.root / options.part
-    table_path = folder / "soundscapes.tsv"
+    table_path, durations_path = folder / "soundscapes.tsv", folder / "durations.tsv"
     if not table_path.is_file():
         raise CorpusError(
             f"{folder}: no soundscapes here (soundscapes.tsv is missing); make them with "
             f"`python recipes/generate_soundscapes.py --conf_file CONF --output_dir {options.root}`"
         )
-    durations = read_durations(folder / "durations.tsv")
-    table = read_strong(table_path)
+    durations = read_durations(durations_path)
+    if not durations:
+        raise CorpusError(f"{durations_path}: lists no recording; generate the part again")
+    table = read_strong(table_path, labels)
+    unlisted = [name for name in table.filenames if name not in durations]
+    if unlisted:
+        raise CorpusError(f"{table_path}: {unlisted[0]} is not in {durations_path.name}; generate the part again")
     clips = tuple(Clip(audio_id_of(name), folder / "audio" / name, seconds) for name, seconds in durations.items())
     missing = [clip.path for clip in clips if not clip.path.is_file()]
     if missing:
         raise CorpusError(f"{missing[0]}: missing ({len(missing)} of {len(clips)} recordings); generate the part again")
-    events = {audio_id_of(name): of_clip for name, of_clip in table.items()}
-    events = {clip.audio_id: events.get(clip.audio_id, ()) for clip in clips}
-    tags = {audio_id: tuple(sorted({event.event_label for event in of_clip})) for audio_id, of_clip in events.items()}
-    return ClipSet(f"{options.root.name}_{options.part}", clips, supervision, events, tags)
+    listed = table.by_audio_id()
+    events = {clip.audio_id: listed.get(clip.audio_id, ()) for clip in clips}
+    return ClipSet(f"{options.root.name}_{options.part}", clips, supervision, events, tags_of(events))
