@@ -18,8 +18,8 @@ from torch import Tensor
 class Targets:
     """What is known about the clips of a batch.
 
-    strong: (batch, frames, classes) in [0, 1]; weak: (batch, classes) in [0, 1]; has_strong, has_weak: (batch,) bool. Clips
-    without that supervision hold zeros that no loss reads.
+    strong: (batch, frames, classes) in [0, 1]; weak: (batch, classes) in [0, 1]; has_strong, has_weak: (batch,) bool.
+    Clips without that supervision hold zeros that no loss reads.
     """
 
     strong: Tensor

@@ -1,18 +1,18 @@
 """Composition root: the options of a detector, what is built from them, and the course of a training.
 
-The only file that knows every variant. A training: read the conf, check everything, pack the audio, fit, then score the
-best student and teacher on the test set. What a checkpoint stores (`describe`) is enough to test, serve or export it without
-the conf it came from.
+The only file that knows every variant. A training: read the conf, check everything, pack the audio, fit, then score
+the best student and teacher on the test set. What a checkpoint stores (`describe`) is enough to test, serve or export
+it without the conf it came from.
 """
 
 from __future__ import annotations
 
 import json
-
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
@@ -49,7 +49,7 @@ from desed_task.windowing import Windowing
 CHECKPOINT_FORMAT = 1
 
 Corpus = Annotated[SoundscapesOptions | DesedOptions, Field(discriminator="name")]
-CORPORA: dict[str, Callable[[Any, Supervision], ClipSet]] = {
+CORPORA: dict[str, Callable[[Any, Supervision, Collection[str] | None], ClipSet]] = {
     "soundscapes": read_soundscapes,
     "desed": read_desed,
 }
@@ -73,7 +73,9 @@ class EvaluationSource(Options):
     """One set that systems are scored on."""
 
     corpus: Corpus
-    supervision: Supervision = Field("strong", description="strong, or weak for a set that is scored by its tags.")
+    supervision: Literal["strong", "weak"] = Field(
+        "strong", description="strong, or weak for a set that is scored by its tags."
+    )
 
 
 class DataOptions(Options):
@@ -101,14 +103,17 @@ class SedOptions(Options):
 
     @model_validator(mode="after")
     def _consistent(self) -> SedOptions:
+        labels, grid = LabelSet(self.labels), build_grid(self)
+        build_postprocessing(self.postprocessing, labels, grid)
         if self.model.bands_left(self.features.n_mels) < 1:
             raise ValueError(
                 f"model.pooling leaves nothing of features.n_mels {self.features.n_mels}; pool less or take more bands"
             )
-        if self.training.n_epochs and self.training.n_epochs_warmup > self.training.n_epochs:
+        window_frames = grid.num_frames(grid.num_samples(self.data.clip_seconds))
+        if self.data.overlap_frames >= window_frames:
             raise ValueError(
-                f"training.n_epochs_warmup {self.training.n_epochs_warmup} exceeds n_epochs {self.training.n_epochs}; "
-                f"the ramp would never end"
+                f"data.overlap_frames {self.data.overlap_frames} is not less than the {window_frames} frames of "
+                f"data.clip_seconds {self.data.clip_seconds:g}; overlap less or take longer clips"
             )
         if self.data.test.supervision != "strong":
             raise ValueError("data.test.supervision must be strong: PSDS and collar F1 need onsets and offsets")
@@ -144,13 +149,18 @@ def build_model(options: SedOptions) -> nn.Module:
     return CRNN(options.model, options.features.n_mels, len(options.labels))
 
 
+def build_frontend(options: SedOptions, exportable: bool = False) -> LogMel:
+    """waveform -> what the model hears; `exportable` has only operators that every ONNX execution provider runs."""
+    return LogMel(options.features, exportable)
+
+
 def build_system(options: SedOptions, models: Mapping[str, nn.Module]) -> System:
     """Models and everything around them."""
     labels, grid = LabelSet(options.labels), build_grid(options)
     return System(
         options,
         models,
-        LogMel(options.features),
+        build_frontend(options),
         labels,
         grid,
         Windowing(grid, options.data.clip_seconds, options.data.overlap_frames),
@@ -159,25 +169,31 @@ def build_system(options: SedOptions, models: Mapping[str, nn.Module]) -> System
 
 
 def build_clip_set(source: TrainingSource | EvaluationSource, labels: LabelSet, limit: int | None = None) -> ClipSet:
-    """Read a corpus and check its classes; `limit` keeps the first clips (fast development runs)."""
-    clip_set = CORPORA[source.corpus.name](source.corpus, source.supervision)
-    for audio_id, tags in clip_set.tags.items():
-        for label in tags:
-            if label not in labels and source.supervision != "none":
-                raise CorpusError(
-                    f"{clip_set.name}: class {label!r} of {audio_id} is not in the label set "
-                    f"({', '.join(labels)}); correct the table or add it to `labels`"
-                )
+    """Read a corpus and check it; `limit` keeps the first clips (fast development runs)."""
+    known = None if source.supervision == "none" else labels
+    clip_set = CORPORA[source.corpus.name](source.corpus, source.supervision, known)
+    if isinstance(source, EvaluationSource) and source.supervision == "strong":
+        _require_no_overlaps(clip_set)
     return clip_set if limit is None else clip_set.select(list(range(min(limit, len(clip_set.clips)))))
 
 
-def build_dataset(options: SedOptions, labels: LabelSet, grid: FrameGrid) -> BatchDataset:
-    """Training batches; packs the audio that is not packed yet."""
-    sources = []
-    for source in options.data.train:
-        clip_set = build_clip_set(source, labels)
-        store = open_store(clip_set, options.data.store, options.features.sample_rate)
-        sources.append(Source(clip_set, store, source.batch_size))
+def _require_no_overlaps(clip_set: ClipSet) -> None:
+    """CorpusError when events of one class overlap: PSDS would refuse them, hours later."""
+    for audio_id, events in clip_set.events.items():
+        for one, other in pairwise(sorted(events, key=lambda event: (event.event_label, event.onset))):
+            if one.event_label == other.event_label and other.onset < one.offset:
+                raise CorpusError(
+                    f"{clip_set.name}: two {one.event_label} events of {audio_id} overlap at {other.onset:.3f} s, "
+                    f"for which PSDS is not defined; merge them"
+                )
+
+
+def build_dataset(options: SedOptions, clip_sets: Sequence[ClipSet], labels: LabelSet, grid: FrameGrid) -> BatchDataset:
+    """Training batches of `clip_sets`, one per source of the conf; packs the audio that is not packed yet."""
+    sources = [
+        Source(clip_set, open_store(clip_set, options.data.store, options.features.sample_rate), source.batch_size)
+        for source, clip_set in zip(options.data.train, clip_sets, strict=True)
+    ]
     return BatchDataset(sources, labels, grid, options.data.clip_seconds, options.training.seed)
 
 
@@ -186,7 +202,7 @@ def build_module(
 ) -> SedModule:
     """The student (seeded), its teacher and their training."""
     seed_everything(options.training.seed, verbose=False)
-    student, frontend = build_model(options), LogMel(options.features)
+    student, frontend = build_model(options), build_frontend(options)
     return SedModule(
         student,
         frontend,
@@ -219,7 +235,8 @@ def load_system(path: Path) -> System:
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises a dozen kinds for a file that is not a checkpoint
-        raise CheckpointError(f"{path}: not a readable checkpoint ({str(error).splitlines()[0]})") from None
+        reason = " ".join(str(error).split())[:120] or type(error).__name__
+        raise CheckpointError(f"{path}: not a readable checkpoint ({reason})") from None
     stored = checkpoint.get(CHECKPOINT_KEY) if isinstance(checkpoint, dict) else None
     if not isinstance(stored, dict) or stored.get("format") != CHECKPOINT_FORMAT:
         raise CheckpointError(
@@ -232,6 +249,8 @@ def load_system(path: Path) -> System:
         if f"sed_{name}" in checkpoint:
             models[name] = build_model(options).eval()
             load_weights(models[name], checkpoint[f"sed_{name}"], f"{path}, {name}")
+    if not models:
+        raise CheckpointError(f"{path}: holds no model (sed_student, sed_teacher); train it again")
     return build_system(options, models)
 
 
@@ -269,5 +288,3 @@ def stored_waveforms(store: PackedStore) -> Iterator[tuple[str, NDArray[np.float
 
 def _device_of(model: nn.Module) -> torch.device:
     return next(model.parameters()).device
-
-

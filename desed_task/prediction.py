@@ -5,7 +5,7 @@ Windows of several recordings share a batch; they are cut and stitched by `windo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -28,15 +28,17 @@ def predict(
     labels: LabelSet,
     device: torch.device,
 ) -> dict[str, Scores]:
-    """(audio_id, waveform (samples,)) of any lengths -> audio_id -> Scores. The model is put into eval mode and back."""
+    """(audio_id, waveform (samples,)) of any lengths -> audio_id -> Scores. The model is left in the mode it was in."""
     was_training = model.training
     model.train(False)
     scores: dict[str, Scores] = {}
     try:
         with torch.inference_mode():
             for recordings in _in_batches(waveforms, windowing):
-                windows = torch.from_numpy(np.concatenate([cut for _, cut, _ in recordings])).to(device)
-                strong, weak = _probabilities(model(Inputs(frontend(windows))))
+                windows = torch.from_numpy(np.concatenate([cut for _, cut, _ in recordings]))
+                # An hour in one recording is hundreds of windows: never more at once than a batch.
+                heard = [model(Inputs(frontend(some.to(device)))) for some in torch.split(windows, BATCH_WINDOWS)]
+                strong, weak = _probabilities(heard)
                 first = 0
                 for audio_id, cut, num_samples in recordings:
                     part = slice(first, first + len(cut))
@@ -47,8 +49,10 @@ def predict(
     return scores
 
 
-def _probabilities(predictions: Predictions) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    return predictions.strong_probs.float().cpu().numpy(), predictions.weak_probs.float().cpu().numpy()
+def _probabilities(heard: Sequence[Predictions]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    strong = torch.cat([predictions.strong_probs.float().cpu() for predictions in heard])
+    weak = torch.cat([predictions.weak_probs.float().cpu() for predictions in heard])
+    return strong.numpy(), weak.numpy()
 
 
 def _in_batches(

@@ -1,6 +1,9 @@
 """Train a sound event detector from a conf, test it, and write its report.
 
     python recipes/train_sed.py --conf_file confs/sed/crnn.yaml
+    python recipes/train_sed.py --test_from_checkpoint exp/sed/version_0/last.ckpt
+
+Every run has a folder of its own, <log_dir>/version_N: conf, checkpoints, energy and reports.
 """
 
 from __future__ import annotations

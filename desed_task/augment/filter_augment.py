@@ -10,7 +10,8 @@ from typing import Literal
 
 import numpy as np
 import torch
-from pydantic import Field
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
 
 from desed_task.batch import Inputs, Targets
 from desed_task.options import Options
@@ -22,6 +23,12 @@ class FilterAugmentOptions(Options):
     name: Literal["filter_augment"] = "filter_augment"
     max_gain: float = Field(6.0, ge=0, description="Largest gain and attenuation, dB.")
     num_bands: tuple[int, int] = Field((2, 5), description="Fewest and most pieces.")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> FilterAugmentOptions:
+        if not 1 <= self.num_bands[0] <= self.num_bands[1]:
+            raise ValueError(f"num_bands {list(self.num_bands)} are not a fewest, at least 1, and a most")
+        return self
 
 
 class FilterAugment:
@@ -39,9 +46,9 @@ class FilterAugment:
         factor = torch.from_numpy(10.0 ** (gains / 20.0)).to(inputs.mel)
         return Inputs(inputs.mel * factor[:, None, :], inputs.embeddings), targets
 
-    def _draw_gains(self, bands: int, rng: np.random.Generator) -> np.ndarray:
+    def _draw_gains(self, bands: int, rng: np.random.Generator) -> NDArray[np.float64]:
         """(mel_bands,) dB."""
         pieces = int(rng.integers(self.options.num_bands[0], self.options.num_bands[1] + 1))
         borders = np.concatenate(([0.0], np.sort(rng.uniform(0, bands - 1, pieces - 1)), [bands - 1.0]))
         gains = rng.uniform(-self.options.max_gain, self.options.max_gain, pieces + 1)
-        return np.interp(np.arange(bands), borders, gains)
+        return np.asarray(np.interp(np.arange(bands), borders, gains), dtype=np.float64)

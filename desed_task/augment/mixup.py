@@ -1,8 +1,8 @@
 """Mixup of clips with equal supervision (Zhang et al. 2018, arXiv 1710.09412), as the DESED baselines use it.
 
-Domain: linear mel magnitudes. With `probability`, strong clips are mixed with strong clips and weak with weak, each group
-with one share c ~ Beta(alpha, alpha) and one permutation; unlabeled clips are left alone. Labels are mixed with the same
-share (`soft`) or united (`hard`).
+Domain: linear mel magnitudes. With `probability`, strong clips are mixed with strong clips and weak with weak, each
+group with one share c ~ Beta(alpha, alpha) and one permutation; unlabeled clips are left alone. Labels are mixed with
+the same share (`soft`) or united (`hard`).
 """
 
 from __future__ import annotations

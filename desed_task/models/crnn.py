@@ -1,13 +1,13 @@
 """The CRNN of the DESED baselines (DCASE Task 4, 2019-2024): convolutions, a bidirectional GRU, attention pooling.
 
-With default options it has 1,112,420 parameters and turns 626 mel frames into 156 frames. Parameter names are those of the
-published checkpoints. Clip probabilities are an attention-weighted mean of frame probabilities, the attention being a
-softmax over the CLASS axis, as published.
+With default options it has 1,112,420 parameters and turns 626 mel frames into 156 frames. Parameter names are those of
+the published checkpoints. Clip probabilities are an attention-weighted mean of frame probabilities, the attention being
+a softmax over the CLASS axis, as published.
 """
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field, model_validator
@@ -18,6 +18,7 @@ from desed_task.models.blocks import Activation, ConvolutionBlocks
 from desed_task.models.dropout import Dropout
 from desed_task.options import Options
 
+_Count = Annotated[int, Field(ge=1)]
 # Attention weights below this count as this (the published clamp); probabilities are kept off 0 and 1 by the same.
 ATTENTION_FLOOR = 1e-7
 
@@ -26,8 +27,10 @@ class CRNNOptions(Options):
     """The baseline CRNN; one entry of nb_filters and pooling per convolution block."""
 
     name: Literal["crnn"] = "crnn"
-    nb_filters: tuple[int, ...] = Field((16, 32, 64, 128, 128, 128, 128), description="Filters of each block.")
-    pooling: tuple[tuple[int, int], ...] = Field(
+    nb_filters: tuple[_Count, ...] = Field(
+        (16, 32, 64, 128, 128, 128, 128), min_length=1, description="Filters of each block."
+    )
+    pooling: tuple[tuple[_Count, _Count], ...] = Field(
         ((2, 2), (2, 2), (1, 2), (1, 2), (1, 2), (1, 2), (1, 2)), description="Pooling of each block: time, frequency."
     )
     kernel_size: int = Field(3, ge=1, description="Width of the square convolution kernels; odd.")
@@ -44,11 +47,13 @@ class CRNNOptions(Options):
     @model_validator(mode="after")
     def _consistent(self) -> CRNNOptions:
         if len(self.nb_filters) != len(self.pooling):
-            raise ValueError(f"nb_filters has {len(self.nb_filters)} entries and pooling {len(self.pooling)}; give equal numbers")
+            raise ValueError(
+                f"nb_filters has {len(self.nb_filters)} entries and pooling {len(self.pooling)}; give equal numbers"
+            )
         if self.kernel_size % 2 == 0:
             raise ValueError(f"kernel_size {self.kernel_size} is even; take an odd one")
-        if min(min(pool) for pool in self.pooling) < 1:
-            raise ValueError("pooling has an entry below 1")
+        if self.dropout_recurrent and self.rnn_layers == 1:
+            raise ValueError("dropout_recurrent acts between GRU layers and rnn_layers is 1; set one of them otherwise")
         return self
 
     @property
@@ -121,5 +126,5 @@ class CRNN(nn.Module):
             attention = torch.softmax(self.dense_softmax(x), dim=-1).clamp(ATTENTION_FLOOR, 1.0)
             weak = (strong * attention).sum(dim=1) / attention.sum(dim=1)
         else:
-            weak = strong.mean(dim=1)
+            weak = strong.float().mean(dim=1)
         return Predictions(strong_logits, torch.logit(weak, eps=ATTENTION_FLOOR))

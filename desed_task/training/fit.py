@@ -21,6 +21,7 @@ from desed_task.errors import OptionsError
 from desed_task.training.allocator import keep_freed_memory
 from desed_task.training.sed_module import SedModule
 
+LOG = logging.getLogger(__name__)
 FAST_DEV_EPOCHS = 3
 FAST_DEV_STEPS = 2
 
@@ -34,7 +35,9 @@ def choose_device(name: str) -> torch.device:
     except RuntimeError:
         raise OptionsError(f"--device {name}: write auto, cpu or cuda:N") from None
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise OptionsError(f"--device {name}: this machine has {torch.cuda.device_count()} CUDA devices; use auto or cpu")
+        raise OptionsError(
+            f"--device {name}: this machine has {torch.cuda.device_count()} CUDA devices; use auto or cpu"
+        )
     if device.type not in ("cpu", "cuda"):
         raise OptionsError(f"--device {name}: write auto, cpu or cuda:N")
     return device
@@ -47,7 +50,7 @@ def fit(module: SedModule, dataset: BatchDataset, run_folder: Path, device: torc
         torch.set_num_threads(options.num_threads)
     if device.type == "cpu":
         keep_freed_memory()
-    module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    module.to(memory_format=torch.channels_last)
     best = ModelCheckpoint(
         dirpath=run_folder,
         filename="epoch={epoch}-step={step}",
@@ -61,6 +64,7 @@ def fit(module: SedModule, dataset: BatchDataset, run_folder: Path, device: torc
         best,
         EarlyStopping("val/objective", mode="max", patience=options.early_stop_patience),
         LearningRateMonitor(logging_interval="step"),
+        _ValidationLog(),
     ]
     for name in ("pytorch_lightning", "lightning.pytorch"):
         logging.getLogger(name).setLevel(logging.WARNING)
@@ -71,7 +75,7 @@ def fit(module: SedModule, dataset: BatchDataset, run_folder: Path, device: torc
         devices=[device.index or 0] if device.type == "cuda" else 1,
         precision=options.precision,
         gradient_clip_val=options.gradient_clip or None,
-        check_val_every_n_epoch=options.validation_interval,
+        check_val_every_n_epoch=1 if fast_dev_run else options.validation_interval,
         num_sanity_val_steps=0,
         log_every_n_steps=1 if fast_dev_run else 10,
         enable_model_summary=False,
@@ -82,6 +86,7 @@ def fit(module: SedModule, dataset: BatchDataset, run_folder: Path, device: torc
         # Batches come ready-made from a memory map; loader workers would only copy them once more.
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
         warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")
+        warnings.filterwarnings("ignore", message=".*LeafSpec.* is deprecated.*")
         trainer.fit(module, _training_loader(dataset), _validation_loader())
     if best.best_model_path:
         return Path(best.best_model_path)
@@ -90,14 +95,20 @@ def fit(module: SedModule, dataset: BatchDataset, run_folder: Path, device: torc
     return last
 
 
+class _ValidationLog(Callback):
+    """One line per validation in the log, where a progress bar would not be seen (files, batch systems)."""
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002
+        """Epoch, training loss, validation figures."""
+        shown = [f"{name} {float(value):.4f}" for name, value in sorted(trainer.callback_metrics.items())
+                 if name == "train/loss" or name.startswith("val/")]  # fmt: skip
+        LOG.info("epoch %d of %s: %s", trainer.current_epoch + 1, trainer.max_epochs, ", ".join(shown))
+
+
 def _training_loader(dataset: BatchDataset) -> DataLoader[Batch]:
-    return DataLoader(dataset, batch_size=None, sampler=EpochSampler(dataset), collate_fn=_as_it_is)
+    return DataLoader(dataset, batch_size=None, sampler=EpochSampler(dataset))
 
 
 def _validation_loader() -> DataLoader[int]:
     """One item: Lightning's reason to validate."""
     return DataLoader([0], batch_size=None)  # type: ignore[arg-type]
-
-
-def _as_it_is(batch: Batch) -> Batch:
-    return batch

@@ -1,7 +1,7 @@
-"""The losses of the mean-teacher recipe. Reductions are means over the clips that have the supervision (0 when none has).
+"""The losses of the mean-teacher recipe. Reductions are means over the clips with the supervision (0 when none has it).
 
-strong: binary cross-entropy over frames and classes; weak: over classes; consistency: mean squared difference between the
-student's and the teacher's probabilities, over all clips.
+strong: binary cross-entropy over frames and classes; weak: over classes; consistency: mean squared difference between
+the student's and the teacher's probabilities, over all clips.
 """
 
 from __future__ import annotations

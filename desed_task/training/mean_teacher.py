@@ -1,4 +1,4 @@
-"""The mean teacher: a second model whose parameters follow the student's (Tarvainen and Valpola 2017, arXiv 1703.01780).
+"""The mean teacher: a second model whose parameters follow the student's (Tarvainen, Valpola 2017, arXiv 1703.01780).
 
 After step s, teacher = a * teacher + (1 - a) * student with a = min(1 - 1 / (s + 1), decay), over parameters only; the
 teacher's batch-norm statistics come from its own forward passes in training mode, as published.

@@ -7,6 +7,7 @@ It holds the resolved conf (`conf.yaml`), what the code was (`code.json`), Tenso
 from __future__ import annotations
 
 import json
+import os
 import platform
 import subprocess
 from importlib import metadata
@@ -14,6 +15,15 @@ from pathlib import Path
 
 from desed_task.errors import DesedTaskError
 from desed_task.options import Options, write_options
+
+
+def require_log_dir(log_dir: Path) -> None:
+    """DesedTaskError when runs cannot be written to `log_dir`, asked before the long work; makes nothing."""
+    existing = next(path for path in (log_dir, *log_dir.absolute().parents) if path.exists())
+    if not existing.is_dir():
+        raise DesedTaskError(f"{log_dir}: {existing} is a file; name a folder for the runs")
+    if not os.access(existing, os.W_OK):
+        raise DesedTaskError(f"{log_dir}: {existing} cannot be written to; name another folder for the runs")
 
 
 def create_run_folder(log_dir: Path) -> Path:
@@ -57,7 +67,11 @@ def _commit() -> str:
     try:
         described = subprocess.run(
             ["git", "describe", "--always", "--dirty", "--abbrev=12"],
-            cwd=source, capture_output=True, text=True, timeout=10, check=True,
+            cwd=source,
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
         )
     except (OSError, subprocess.SubprocessError):
         return "unknown"

@@ -1,7 +1,7 @@
 """Schedules by step: the sigmoid-shaped ramp of the consistency weight and of the learning rate.
 
-ramp(step) = exp(-5 (1 - min(step, T) / T)^2), T steps long (Laine and Aila 2017, arXiv 1610.02242). In the published recipe
-T is 50 epochs = 5900 steps.
+ramp(step) = exp(-5 (1 - min(step, T) / T)^2), T steps long (Laine and Aila 2017, arXiv 1610.02242). In the published
+recipe T is 50 epochs = 5900 steps.
 """
 
 from __future__ import annotations

@@ -1,21 +1,20 @@
 """The training of a detector, as a thin LightningModule: one step, one validation, what a checkpoint holds.
 
-A step: spectrum -> augment (linear) -> scale -> augment (normalised) -> student, teacher -> losses. With a mean teacher the
-student must agree with it on every clip; without one (`mean_teacher` None) the same step is plain supervised training.
-Both hear the same input. Selection on the validation set is the student's alone, as published.
+A step: spectrum -> augment (linear) -> scale -> augment (normalised) -> student, teacher -> losses. With a mean teacher
+the student must agree with it on every clip; without one (`mean_teacher` None) the same step is plain supervised
+training. Both hear the same input. Selection on the validation set is the student's alone, as published.
 """
 
 from __future__ import annotations
 
 import copy
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, Protocol
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from desed_task.batch import Batch, Inputs, Predictions, Targets
@@ -32,7 +31,7 @@ class TrainingOptions(Options):
     """Length, optimiser, schedule and selection of a training."""
 
     n_epochs: int = Field(200, ge=0, description="Epochs; 0 tests the untrained model.")
-    n_epochs_warmup: int = Field(50, ge=0, description="Epochs over which learning rate and consistency weight ramp up.")
+    n_epochs_warmup: int = Field(50, ge=0, description="Epochs in which learning rate and consistency weight ramp up.")
     decay_from_epoch: int | None = Field(
         None, ge=0, description="From this epoch the learning rate falls by a cosine to 0; null keeps it."
     )
@@ -43,12 +42,32 @@ class TrainingOptions(Options):
     )
     validation_interval: int = Field(1, ge=1, description="Epochs from one validation to the next.")
     selection_metric: Literal["intersection_f1", "collar_f1", "psds1", "psds2"] = Field(
-        "intersection_f1", description="What the student's validation is selected by (weak F1 is added where there is any)."
+        "intersection_f1", description="What the student is selected by (weak F1 is added where there is any)."
     )
-    early_stop_patience: int = Field(200, ge=1, description="Validations without a better one after which training stops.")
+    early_stop_patience: int = Field(200, ge=1, description="Validations without a better one that end the training.")
     seed: int = Field(42, ge=0, description="Seed of weights, batches, augmentations and dropout.")
     num_threads: int | None = Field(None, ge=1, description="CPU threads; null takes all.")
     precision: Literal["32-true", "16-mixed", "bf16-mixed"] = Field("32-true", description="Lightning's precision.")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> TrainingOptions:
+        if self.n_epochs == 0:
+            return self
+        if self.n_epochs_warmup > self.n_epochs:
+            raise ValueError(
+                f"n_epochs_warmup {self.n_epochs_warmup} exceeds n_epochs {self.n_epochs}; the ramp would never end"
+            )
+        if self.decay_from_epoch is not None and self.decay_from_epoch >= self.n_epochs:
+            raise ValueError(
+                f"decay_from_epoch {self.decay_from_epoch} is not before n_epochs {self.n_epochs}; the learning rate "
+                f"would never fall: lower it or set it to null"
+            )
+        if self.validation_interval > self.n_epochs:
+            raise ValueError(
+                f"validation_interval {self.validation_interval} exceeds n_epochs {self.n_epochs}; nothing would be "
+                f"validated: lower it"
+            )
+        return self
 
 
 class Augmentation(Protocol):
@@ -100,7 +119,7 @@ class SedModule(pl.LightningModule):
         self.validate = validate
         self.description = dict(description)
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:  # noqa: ARG002  Lightning's signature
         """One step: the loss of the student."""
         inputs, targets = self.prepare(batch, np.random.default_rng((self.options.seed, self.global_step)))
         student: Predictions = self.sed_student(inputs)
@@ -111,7 +130,9 @@ class SedModule(pl.LightningModule):
         self.log_dict({f"train/student/{name}": value for name, value in figures.items()})
         self.log("train/loss", loss.detach(), prog_bar=True)
         if self.global_step % 50 == 0 and not is_finite(loss):
-            raise DesedTaskError(f"training diverged at step {self.global_step}: the loss is not a number; lower the learning rate")
+            raise DesedTaskError(
+                f"training diverged at step {self.global_step}: the loss is not a number; lower training.learning_rate"
+            )
         return loss
 
     def prepare(self, batch: Batch, rng: np.random.Generator) -> tuple[Inputs, Targets]:
@@ -130,9 +151,7 @@ class SedModule(pl.LightningModule):
                 inputs, targets = augmentation(inputs, targets, rng)
         return inputs, targets
 
-    def _add_consistency(
-        self, loss: Tensor, student: Predictions, inputs: Inputs
-    ) -> tuple[Tensor, dict[str, Tensor]]:
+    def _add_consistency(self, loss: Tensor, student: Predictions, inputs: Inputs) -> tuple[Tensor, dict[str, Tensor]]:
         assert self.sed_teacher is not None and self.options.mean_teacher is not None
         with torch.no_grad():
             teacher = self.sed_teacher(inputs)
@@ -161,19 +180,15 @@ class SedModule(pl.LightningModule):
         """Adam over the student, its rate scheduled by step."""
         optimizer = torch.optim.Adam(self.sed_student.parameters(), lr=self.options.learning_rate, betas=(0.9, 0.999))
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, self._rate)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step", "name": "train/lr"}}
+        by_step = {"scheduler": scheduler, "interval": "step", "name": "train/lr"}
+        return {"optimizer": optimizer, "lr_scheduler": by_step}
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         """Nothing: the validation set is predicted as a whole in `on_validation_epoch_end`."""
 
     def on_validation_epoch_end(self) -> None:
         """Log `val/<figure>` and the objective."""
-        figures: dict[str, float] = {"objective": 0.0}
-        try:
-            figures |= self.validate(self.sed_student)
-        except DesedTaskError as error:  # a metric must not end a training
-            logging.getLogger(__name__).warning("validation of epoch %d failed: %s", self.current_epoch, error)
-        for name, value in figures.items():
+        for name, value in self.validate(self.sed_student).items():
             self.log(f"val/{name}", float(value), prog_bar=name == "objective")
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
