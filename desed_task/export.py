@@ -109,16 +109,18 @@ def export_bundle(
 
 
 def trace_graph(graph: nn.Module) -> bytes:
-    """The ONNX file of a graph, batch and samples dynamic."""
+    """The ONNX file of a graph, batch and samples dynamic; BundleError when its code would freeze one of them."""
     example = 0.1 * torch.randn(_TRACED_SHAPE, generator=torch.Generator().manual_seed(0))
     stream = io.BytesIO()
-    with warnings.catch_warnings():
-        # A value that the trace would freeze is a fault of the model's code; torch's GRU only checks its input's width.
-        warnings.simplefilter("error", TracerWarning)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        # torch's GRU compares the width of its input with its options; nothing is frozen by that.
         warnings.filterwarnings("ignore", category=TracerWarning, module=r"torch\.nn\.modules\.rnn")
-        warnings.filterwarnings("ignore", category=DeprecationWarning)
+        # Said of every GRU without explicit states; the comparisons of several clips show that the batch is free.
+        warnings.filterwarnings("ignore", message="Exporting a model to ONNX with a batch_size other than 1")
         # The exporter computes one step less in advance; the step is then in the graph.
         warnings.filterwarnings("ignore", message="Constant folding - Only steps=1")
+        warnings.filterwarnings("ignore", category=DeprecationWarning)
         torch.onnx.export(
             graph,
             (example,),
@@ -133,6 +135,13 @@ def trace_graph(graph: nn.Module) -> bytes:
                 WEAK_NAME: {0: "batch"},
             },
         )
+    for warning in caught:
+        if issubclass(warning.category, TracerWarning):
+            raise BundleError(
+                f"the trace of the model would freeze a value, {warning.filename}, line {warning.lineno}: "
+                f"{' '.join(str(warning.message).split())}"
+            )
+        warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
     return stream.getvalue()
 
 

@@ -9,9 +9,11 @@ from __future__ import annotations
 import os
 from collections.abc import Generator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 PROJECT = Path(__file__).resolve().parent.parent
 SHARED_DATA = PROJECT.parent / "shared" / "data"
@@ -133,3 +135,74 @@ def tiny_bundle(tiny_model: bytes, tmp_path_factory: pytest.TempPathFactory) -> 
     folder = tmp_path_factory.mktemp("bundles") / "tiny"
     write_bundle(bundle, tiny_model, folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def small_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint of a small CRNN that has really learnt to tell two sounds: `hum` (a low tone) and `hiss` (noise).
+
+    A random network answers nearly the same to everything, so nothing could be compared with it.
+    """
+    import torch
+
+    from desed_task import experiment
+    from desed_task.batch import Inputs
+    from desed_task.options import check_options
+
+    options = check_options(_small_options(), experiment.SedOptions)
+    torch.manual_seed(0)
+    rng = np.random.default_rng(0)
+    student, frontend = experiment.build_model(options), experiment.build_frontend(options)
+    optimiser = torch.optim.Adam(student.parameters(), lr=0.01)
+    num_threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # such small products only wait for one another, for minutes on a busy machine
+    for _ in range(80):
+        waveforms, targets = _hum_and_hiss(rng, experiment.build_grid(options).frame_samples)
+        optimiser.zero_grad()
+        strong = student(Inputs(frontend(torch.from_numpy(waveforms)))).strong_probs
+        torch.nn.functional.binary_cross_entropy(strong, torch.from_numpy(targets)[:, : strong.shape[1]]).backward()
+        optimiser.step()
+    torch.set_num_threads(num_threads)
+    weights = student.state_dict()
+    checkpoint = {
+        "sed_student": weights,
+        "sed_teacher": {name: (0.95 * values).to(values.dtype) for name, values in weights.items()},
+        "desed_task": experiment.describe(options),
+    }
+    path = tmp_path_factory.mktemp("checkpoints") / "small.ckpt"
+    torch.save(checkpoint, path)
+    return path
+
+
+def _small_options() -> dict[str, Any]:
+    corpus = {"name": "soundscapes", "root": "nowhere", "part": "test"}
+    return {
+        "labels": ["hum", "hiss"],
+        "features": {"n_window": 1024, "hop_length": 512, "n_mels": 32},
+        "model": {
+            "nb_filters": [8, 16, 16],
+            "pooling": [[2, 4], [1, 4], [1, 2]],
+            "dropout": 0.0,
+            "batch_norm_momentum": 0.3,
+            "n_rnn_cell": 16,
+            "rnn_layers": 2,
+        },
+        "data": {
+            "train": [{"corpus": corpus, "supervision": "strong", "batch_size": 1}],
+            "validation": [{"corpus": corpus}],
+            "test": {"corpus": corpus},
+        },
+        "postprocessing": {"median_filter_seconds": 0.448, "threshold": {"hum": 0.5, "hiss": 0.4}},
+    }
+
+
+def _hum_and_hiss(rng: np.random.Generator, frame_samples: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Eight clips of 2 s at 16 kHz and their targets (8, frames, 2), each sound in about half of each clip."""
+    time_axis = np.arange(32_000) / 16_000
+    onset, length = rng.uniform(0, 1.5, (8, 2, 1)), rng.uniform(0.3, 1.5, (8, 2, 1))
+    active = (time_axis >= onset) & (time_axis < onset + length)
+    hum = 0.2 * np.sin(2 * np.pi * rng.uniform(150, 500, (8, 1)) * time_axis)
+    hiss = 0.05 * rng.normal(size=(8, 32_000))
+    waveforms = active[:, 0] * hum + active[:, 1] * hiss + 0.001 * rng.normal(size=(8, 32_000))
+    targets = active[:, :, frame_samples // 2 :: frame_samples].transpose(0, 2, 1)
+    return waveforms.astype(np.float32), targets.astype(np.float32)

@@ -6,7 +6,9 @@ hostile files (libsndfile's history of them is in ADPCM, SDS, HTK and their like
 
 from __future__ import annotations
 
-from desed_task.errors import AudioFormatError
+from pathlib import Path
+
+from desed_task.errors import AudioError, AudioFormatError
 
 CONTAINERS = ("WAV", "RF64", "FLAC", "OGG", "AIFF", "MP3")
 
@@ -35,6 +37,19 @@ def container_of(data: bytes) -> str | None:
     if data[:3] == b"ID3" or _is_layer_3_frame(data[:2]):
         return "MP3"
     return None
+
+
+def find_recordings(folder: Path) -> list[Path]:
+    """The files under `folder`, subfolders too, that begin as one of `CONTAINERS`, sorted; AudioError without any."""
+    found = [path for path in sorted(folder.rglob("*")) if path.is_file() and container_of(_head(path)) is not None]
+    if not found:
+        raise AudioError(f"{folder}: no recordings in this folder ({', '.join(CONTAINERS)})")
+    return found
+
+
+def _head(path: Path) -> bytes:
+    with path.open("rb") as stream:
+        return stream.read(12)
 
 
 def _is_layer_3_frame(head: bytes) -> bool:

@@ -1,0 +1,128 @@
+"""Evaluate a bundle or a checkpoint on annotated recordings.
+
+    python recipes/evaluate.py --bundle DIR --audio_dir D --ground_truth D.tsv --output_dir out
+    python recipes/evaluate.py --checkpoint C --model teacher --audio_dir D --ground_truth D.tsv --output_dir out
+
+A bundle is heard exactly as the service hears it. Every clip of the ground truth is scored; those without a recording
+are counted and left out. Written beside the report (see desed_task/metrics/report.py), with every digit of every
+number:
+
+    events.tsv   filename  onset  offset  event_label  score      the detected events
+    tags.tsv     filename  event_label  score                     every class of every clip
+"""
+
+from __future__ import annotations
+
+import csv
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from tqdm import tqdm
+
+from desed_task.audio.reading import Waveform, read_waveform
+from desed_task.command_line import RecipeParser, run_recipe, show
+from desed_task.errors import CorpusError, DesedTaskError
+from desed_task.events import audio_id_of
+from desed_task.formats.dcase import read_durations, read_strong
+from desed_task.listening import Listener, open_bundle, open_checkpoint
+from desed_task.metrics.report import evaluate, format_table, write_report
+from desed_task.scores import Scores
+
+_LOG = logging.getLogger(__name__)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Score every recording, write and print the report."""
+    arguments = _parser().parse_args(argv)
+    if arguments.model is not None and arguments.checkpoint is None:
+        raise DesedTaskError("--model chooses a model of a checkpoint; a bundle holds only one")
+    if arguments.output_dir.exists() and not arguments.output_dir.is_dir():
+        raise DesedTaskError(f"--output_dir {arguments.output_dir}: stands there and is no folder; name another")
+    if arguments.bundle is not None:
+        listener = open_bundle(arguments.bundle, arguments.device)
+    else:
+        listener = open_checkpoint(arguments.checkpoint, arguments.model, arguments.device)
+    truth = read_strong(arguments.ground_truth, listener.postprocessing.labels)
+    audio_ids = list(truth.by_audio_id())
+    durations = None if arguments.durations is None else read_durations(arguments.durations)
+    recordings = _find_recordings(truth.filenames, arguments.audio_dir)
+    scores = listener.scores(_waveforms(recordings, listener.sample_rate))
+    if durations is None:
+        durations = {filename: scores[audio_id_of(filename)].duration for filename in recordings}
+    report = evaluate(scores, truth, durations, listener.postprocessing, files_expected=len(audio_ids))
+    by_filename = {filename: scores[audio_id_of(filename)] for filename in recordings}
+    arguments.output_dir.mkdir(parents=True, exist_ok=True)
+    _write_events(arguments.output_dir / "events.tsv", by_filename, listener)
+    _write_tags(arguments.output_dir / "tags.tsv", by_filename, listener)
+    write_report(report, arguments.output_dir)
+    show(format_table({listener.name: report}))
+    _LOG.info("report: %s", arguments.output_dir)
+    return 0
+
+
+def _parser() -> RecipeParser:
+    parser = RecipeParser(description="Evaluate a bundle or a checkpoint on annotated recordings.")
+    system = parser.add_mutually_exclusive_group(required=True)
+    system.add_argument("--bundle", type=Path, help="folder of a bundle")
+    system.add_argument("--checkpoint", type=Path, help="checkpoint of train_sed.py")
+    parser.add_argument("--model", choices=("student", "teacher"), help="which model of the checkpoint (the student)")
+    parser.add_argument("--audio_dir", type=Path, required=True, help="folder of the recordings")
+    parser.add_argument("--ground_truth", type=Path, required=True, help="table filename onset offset event_label")
+    parser.add_argument("--durations", type=Path, help="table filename duration (default: those of the recordings)")
+    parser.add_argument("--output_dir", type=Path, required=True, help="folder that receives the report")
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda:N")
+    return parser
+
+
+def _find_recordings(filenames: Iterable[str], audio_dir: Path) -> dict[str, Path]:
+    """filename -> path of every recording that is there; a warning says how many are not, CorpusError when all."""
+    if not audio_dir.is_dir():
+        raise CorpusError(f"--audio_dir {audio_dir}: no such folder")
+    paths = {filename: audio_dir / filename for filename in filenames}
+    present = {filename: path for filename, path in paths.items() if path.is_file()}
+    missing = [filename for filename in paths if filename not in present]
+    if not present:
+        first = f", such as {missing[0]}" if missing else ""
+        raise CorpusError(f"{audio_dir}: holds none of the {len(paths)} recordings of the ground truth{first}")
+    if missing:
+        _LOG.warning(
+            "%s: %d of %d recordings are missing, the first %s", audio_dir, len(missing), len(paths), missing[0]
+        )
+    return present
+
+
+def _waveforms(recordings: Mapping[str, Path], sample_rate: int) -> Iterator[tuple[str, Waveform]]:
+    for filename, path in tqdm(recordings.items(), unit="clip", disable=None):
+        yield audio_id_of(filename), read_waveform(path, sample_rate)
+
+
+def _write_events(path: Path, scores: Mapping[str, Scores], listener: Listener) -> None:
+    rows = [
+        (filename, repr(event.onset), repr(event.offset), event.event_label, repr(event.score))
+        for filename, of_clip in scores.items()
+        for event in listener.postprocessing.detect(of_clip)
+    ]
+    _write_rows(path, ("filename", "onset", "offset", "event_label", "score"), rows)
+
+
+def _write_tags(path: Path, scores: Mapping[str, Scores], listener: Listener) -> None:
+    rows = [
+        (filename, label, repr(score))
+        for filename, of_clip in scores.items()
+        for label, score in listener.postprocessing.tags(of_clip)
+    ]
+    _write_rows(path, ("filename", "event_label", "score"), rows)
+
+
+def _write_rows(path: Path, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    partial = path.with_name(path.name + ".partial")
+    with partial.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream, delimiter="\t", lineterminator="\n", quoting=csv.QUOTE_NONE)
+        writer.writerow(columns)
+        writer.writerows(rows)
+    partial.replace(path)
+
+
+if __name__ == "__main__":
+    run_recipe(main)

@@ -1,0 +1,81 @@
+"""Export the model of a checkpoint as a bundle: waveform in, probabilities out. Nothing is written unless torch agrees.
+
+    python recipes/export_onnx.py --checkpoint exp/sed/version_0/last.ckpt --output bundles/mine
+    python recipes/export_onnx.py --checkpoint C --output DIR --model teacher --audio recordings/
+
+Real recordings (--audio) make the check stricter; without any, synthetic ones are heard.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from desed_task.audio.containers import find_recordings
+from desed_task.audio.reading import read_waveform
+from desed_task.bundle import MODEL_FILE, Bundle
+from desed_task.command_line import RecipeParser, run_recipe, show
+from desed_task.experiment import System, build_frontend, load_system
+from desed_task.export import export_bundle
+from desed_task.listening import choose_model
+from desed_task.training.run_folder import code_version
+
+
+def main(argv: Sequence[str]) -> int:
+    """Export, and print what was measured."""
+    arguments = _parser().parse_args(argv)
+    system = load_system(arguments.checkpoint)
+    model_name, model = choose_model(system, arguments.model, arguments.checkpoint)
+    files = [file for place in arguments.audio for file in (find_recordings(place) if place.is_dir() else [place])]
+    recordings = [read_waveform(file, system.grid.sample_rate) for file in files]
+    bundle = Bundle(
+        model_id=arguments.id or arguments.output.absolute().name,
+        version=arguments.version,
+        labels=system.labels,
+        windowing=system.windowing,
+        postprocessing=system.options.postprocessing,
+        provenance=_provenance(system, arguments.checkpoint, model_name),
+    )
+    frontend = build_frontend(system.options, exportable=True)
+    written = export_bundle(model, frontend, system.frontend, bundle, arguments.output, recordings)
+    show(_summary(written, arguments.output))
+    return 0
+
+
+def _parser() -> RecipeParser:
+    parser = RecipeParser(description="Export the model of a checkpoint as a bundle.")
+    parser.add_argument("--checkpoint", type=Path, required=True, help="checkpoint of train_sed.py")
+    parser.add_argument("--output", type=Path, required=True, help="folder of the bundle; an older bundle is replaced")
+    parser.add_argument("--model", choices=("student", "teacher"), help="which of its models (the student)")
+    parser.add_argument("--audio", type=Path, nargs="+", default=[], help="recordings, or folders of them, to check on")
+    parser.add_argument("--id", help="name of the model (that of the output folder)")
+    parser.add_argument("--version", default="1", help="version of the model")
+    return parser
+
+
+def _provenance(system: System, checkpoint: Path, model_name: str) -> dict[str, Any]:
+    return {
+        "checkpoint": {"file": checkpoint.name, "sha256": sha256(checkpoint.read_bytes()).hexdigest()},
+        "model": model_name,
+        "options": json.loads(system.options.model_dump_json()),
+        "exported_by": code_version(),
+        "exported_at": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _summary(bundle: Bundle, folder: Path) -> str:
+    parity = bundle.provenance["parity"]
+    lines = [f"{folder}: {bundle.model_id} {bundle.version}, {(folder / MODEL_FILE).stat().st_size / 1e6:.2f} MB"]
+    lines.append(f"largest difference from torch: {parity['largest_difference']:.1e} (allowed {parity['tolerance']:g})")
+    for kind, case in parity["cases"].items():
+        shapes = ", ".join(f"{batch} x {samples}" for batch, samples in case["shapes"])
+        lines.append(f"  {case['largest_difference']:.1e}  {kind} ({shapes} samples)")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    run_recipe(main)
