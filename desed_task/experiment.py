@@ -42,7 +42,7 @@ from desed_task.prediction import predict
 from desed_task.scores import Scores
 from desed_task.timeline import FrameGrid
 from desed_task.training.energy import EnergyOptions
-from desed_task.training.run_folder import code_version
+from desed_task.training.run_folder import code_version, find_checkpoint
 from desed_task.training.sed_module import CHECKPOINT_KEY, Augmentation, SedModule, TrainingOptions
 from desed_task.windowing import Windowing
 
@@ -229,7 +229,8 @@ def describe(options: SedOptions) -> dict[str, Any]:
 
 
 def load_system(path: Path) -> System:
-    """The system of a checkpoint, in eval mode on the CPU. CheckpointError when it is not one of ours."""
+    """The system of a checkpoint (or a run folder's best), in eval mode on the CPU. CheckpointError when it is not ours."""
+    path = find_checkpoint(path)
     if not path.is_file():
         raise CheckpointError(f"{path}: no such checkpoint")
     try:

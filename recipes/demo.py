@@ -45,8 +45,7 @@ def main(argv: Sequence[str]) -> int:
     _step("an untrained model, for comparison", "train_sed", *conf, *untrained, "--log_dir", folder / "untrained")
     _step("training", "train_sed", *conf, "--log_dir", folder / "trained")
     run = _newest_run(folder / "trained")
-    checkpoint = sorted(run.glob("epoch=*.ckpt"))[-1]
-    _step("export", "export_onnx", "--checkpoint", checkpoint, "--output", folder / "bundle")
+    _step("export", "export_onnx", "--checkpoint", run, "--output", folder / "bundle")
     matches = _post_clips(folder / "bundle", soundscapes / "test")
     gain = _print_scores(_report(_newest_run(folder / "untrained")), _report(run))
     print(f"\n{matches} served events match the reference; {time.monotonic() - started:.0f} s in all.")

@@ -1,6 +1,6 @@
 """Export the model of a checkpoint as a bundle: waveform in, probabilities out. Nothing is written unless torch agrees.
 
-    python recipes/export_onnx.py --checkpoint exp/sed/version_0/last.ckpt --output bundles/mine
+    python recipes/export_onnx.py --checkpoint exp/sed/version_0 --output bundles/mine
     python recipes/export_onnx.py --checkpoint C --output DIR --model teacher --audio recordings/
 
 Real recordings (--audio) make the check stricter; without any, synthetic ones are heard.
@@ -22,14 +22,15 @@ from desed_task.command_line import RecipeParser, run_recipe, show
 from desed_task.experiment import System, build_frontend, load_system
 from desed_task.export import export_bundle
 from desed_task.listening import choose_model
-from desed_task.training.run_folder import code_version
+from desed_task.training.run_folder import code_version, find_checkpoint
 
 
 def main(argv: Sequence[str]) -> int:
     """Export, and print what was measured."""
     arguments = _parser().parse_args(argv)
-    system = load_system(arguments.checkpoint)
-    model_name, model = choose_model(system, arguments.model, arguments.checkpoint)
+    checkpoint = find_checkpoint(arguments.checkpoint)
+    system = load_system(checkpoint)
+    model_name, model = choose_model(system, arguments.model, checkpoint)
     files = [file for place in arguments.audio for file in (find_recordings(place) if place.is_dir() else [place])]
     recordings = [read_waveform(file, system.grid.sample_rate) for file in files]
     bundle = Bundle(
@@ -38,7 +39,7 @@ def main(argv: Sequence[str]) -> int:
         labels=system.labels,
         windowing=system.windowing,
         postprocessing=system.options.postprocessing,
-        provenance=_provenance(system, arguments.checkpoint, model_name),
+        provenance=_provenance(system, checkpoint, model_name),
     )
     frontend = build_frontend(system.options, exportable=True)
     written = export_bundle(model, frontend, system.frontend, bundle, arguments.output, recordings)
@@ -48,7 +49,7 @@ def main(argv: Sequence[str]) -> int:
 
 def _parser() -> RecipeParser:
     parser = RecipeParser(description="Export the model of a checkpoint as a bundle.")
-    parser.add_argument("--checkpoint", type=Path, required=True, help="checkpoint of train_sed.py")
+    parser.add_argument("--checkpoint", type=Path, required=True, help="checkpoint of train_sed.py, or a run folder")
     parser.add_argument("--output", type=Path, required=True, help="folder of the bundle; an older bundle is replaced")
     parser.add_argument("--model", choices=("student", "teacher"), help="which of its models (the student)")
     parser.add_argument("--audio", type=Path, nargs="+", default=[], help="recordings, or folders of them, to check on")

@@ -13,7 +13,7 @@ import subprocess
 from importlib import metadata
 from pathlib import Path
 
-from desed_task.errors import DesedTaskError
+from desed_task.errors import CheckpointError, DesedTaskError
 from desed_task.options import Options, write_options
 
 
@@ -47,6 +47,17 @@ def write_provenance(folder: Path, options: Options) -> None:
     """Write what the run is: its resolved conf and its code."""
     write_options(options, folder / "conf.yaml")
     (folder / "code.json").write_text(json.dumps(code_version(), indent=2) + "\n", encoding="utf-8")
+
+
+def find_checkpoint(path: Path) -> Path:
+    """A checkpoint, or the best one of a run folder (`epoch=E-step=S.ckpt`; `last.ckpt` when nothing was selected)."""
+    if not path.is_dir():
+        return path
+    selected = sorted(path.glob("epoch=*.ckpt"), key=lambda file: file.stat().st_mtime_ns)
+    checkpoint = selected[-1] if selected else path / "last.ckpt"
+    if not checkpoint.is_file():
+        raise CheckpointError(f"{path}: holds no checkpoint; name a run folder (version_N) or a .ckpt file")
+    return checkpoint
 
 
 def code_version() -> dict[str, str]:

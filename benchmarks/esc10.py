@@ -1,0 +1,125 @@
+"""The ESC-10 table of the README: what training with a mean teacher is worth, on soundscapes of real recordings.
+
+Reads the run folders that train_sed.py made from confs/sed/esc10.yaml, confs/sed/esc10_supervised.yaml and an untrained
+model, prints one Markdown table, and writes it as rows of `name value unit peer peer_value ratio machine` (--json) and all
+scores for later analysis (--scores, a compressed .npz, values to 1/65535).
+
+    python benchmarks/esc10.py --mean_teacher exp/esc10 --supervised exp/esc10_supervised --untrained exp/esc10_untrained
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import platform
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from desed_task.command_line import RecipeParser, run_recipe, show
+from desed_task.errors import DesedTaskError
+
+FIGURES = {
+    "psds1": "PSDS1",
+    "psds2": "PSDS2",
+    "collar_f1_macro": "collar F1",
+    "intersection_f1_macro": "intersection F1",
+    "segment_f1_macro": "segment F1",
+}
+
+
+def main(argv: Sequence[str]) -> int:
+    """Print the table."""
+    parser = RecipeParser(description="The ESC-10 table: mean teacher, supervised, untrained.")
+    for name in ("mean_teacher", "supervised", "untrained"):
+        parser.add_argument(f"--{name}", type=Path, required=True, help="log folder; its newest run is read")
+    parser.add_argument("--json", type=Path, help="write the rows here")
+    parser.add_argument("--scores", type=Path, help="write every system's raw scores here (.npz)")
+    arguments = parser.parse_args(argv)
+    runs = {name: _newest_run(getattr(arguments, name)) for name in ("mean_teacher", "supervised", "untrained")}
+    systems = {
+        "mean teacher, student": (runs["mean_teacher"], "student"),
+        "mean teacher, teacher": (runs["mean_teacher"], "teacher"),
+        "supervised only": (runs["supervised"], "student"),
+        "untrained": (runs["untrained"], "student"),
+    }
+    reports = {name: _read_report(run, model) for name, (run, model) in systems.items()}
+    minutes = {name: _training_minutes(run) for name, (run, _) in systems.items()}
+    show(_table(reports, minutes))
+    if arguments.json:
+        arguments.json.parent.mkdir(parents=True, exist_ok=True)
+        arguments.json.write_text(json.dumps(_rows(reports), indent=1) + "\n", encoding="utf-8")
+    if arguments.scores:
+        _write_scores(systems, arguments.scores)
+    return 0
+
+
+def _newest_run(log_dir: Path) -> Path:
+    runs = sorted(log_dir.glob("version_*"), key=lambda path: int(path.name.removeprefix("version_")))
+    if not runs:
+        raise DesedTaskError(f"{log_dir}: no runs here; train first (see README.md)")
+    return runs[-1]
+
+
+def _read_report(run: Path, model: str) -> dict[str, Any]:
+    path = run / "metrics_test" / model / "report.json"
+    if not path.is_file():
+        raise DesedTaskError(f"{path}: no report; the run has not been tested")
+    report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return report
+
+
+def _training_minutes(run: Path) -> float:
+    with (run / "training_codecarbon" / "emissions.csv").open(encoding="utf-8") as stream:
+        return sum(float(row["duration"]) for row in csv.DictReader(stream)) / 60.0
+
+
+def _table(reports: dict[str, dict[str, Any]], minutes: dict[str, float]) -> str:
+    header = ["system", *FIGURES.values(), "training min", "training kWh"]
+    lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
+    for name, report in reports.items():
+        figures = [f"{report[figure] or 0.0:.3f}" for figure in FIGURES]
+        cost = [f"{minutes[name]:.0f}", f"{report['energy_kwh_training'] or 0.0:.4f}"]
+        lines.append("| " + " | ".join([name, *figures, *cost]) + " |")
+    return "\n".join(lines)
+
+
+def _rows(reports: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    machine = f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}, no GPU"
+    rows = []
+    for name, report in reports.items():
+        for figure in FIGURES:
+            value, peer = report[figure] or 0.0, reports["supervised only"][figure] or 0.0
+            rows.append(
+                {
+                    "name": f"esc10 {figure} {name}",
+                    "value": value,
+                    "unit": "fraction",
+                    "peer": "supervised only",
+                    "peer_value": peer,
+                    "ratio": value / peer if peer else None,
+                    "machine": machine,
+                }
+            )
+    return rows
+
+
+def _write_scores(systems: dict[str, tuple[Path, str]], path: Path) -> None:
+    """<system>: (clips, frames, classes) uint16 of 65535 * score; audio_ids, labels, onsets (frames,) beside them."""
+    arrays: dict[str, Any] = {}
+    for name, (run, model) in systems.items():
+        tables = sorted((run / "metrics_test" / model / "scores" / "raw").glob("*.tsv"))
+        values = [np.loadtxt(table, delimiter="\t", skiprows=1) for table in tables]
+        arrays[name] = np.rint(np.stack([table[:, 2:] for table in values]) * 65535).astype(np.uint16)
+        arrays["audio_ids"] = np.array([table.stem for table in tables])
+        arrays["labels"] = np.array(tables[0].open(encoding="utf-8").readline().split()[2:])
+        arrays["onsets"] = values[0][:, 0]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.savez_compressed(path, **arrays)
+
+
+if __name__ == "__main__":
+    run_recipe(main)
