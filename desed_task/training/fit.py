@@ -6,12 +6,13 @@ Checkpoints: the best by `val/objective` as `epoch=E-step=S.ckpt` and the newest
 from __future__ import annotations
 
 import logging
+import sys
 import warnings
 from pathlib import Path
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import Callback, EarlyStopping, LearningRateMonitor, ModelCheckpoint
+from pytorch_lightning.callbacks import Callback, EarlyStopping, LearningRateMonitor, ModelCheckpoint, TQDMProgressBar
 from pytorch_lightning.loggers import TensorBoardLogger
 from torch.utils.data import DataLoader
 
@@ -66,6 +67,9 @@ def fit(module: SedModule, dataset: BatchDataset, run_folder: Path, device: torc
         LearningRateMonitor(logging_interval="step"),
         _ValidationLog(),
     ]
+    at_a_terminal = sys.stderr.isatty()
+    if at_a_terminal:
+        callbacks.append(TQDMProgressBar())
     for name in ("pytorch_lightning", "lightning.pytorch"):
         logging.getLogger(name).setLevel(logging.WARNING)
     trainer = pl.Trainer(
@@ -79,6 +83,7 @@ def fit(module: SedModule, dataset: BatchDataset, run_folder: Path, device: torc
         num_sanity_val_steps=0,
         log_every_n_steps=1 if fast_dev_run else 10,
         enable_model_summary=False,
+        enable_progress_bar=at_a_terminal,
         callbacks=callbacks,
         logger=TensorBoardLogger(save_dir=run_folder.parent, name="", version=run_folder.name),
     )
