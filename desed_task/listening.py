@@ -1,7 +1,8 @@
 """Listening: a bundle or a checkpoint, heard through one interface; what evaluates, tunes or combines systems asks it.
 
 A bundle listens through the `Detector` that the service runs, a checkpoint through torch. Both cut the same windows,
-stitch them alike and keep the post-processing that was stored with the model.
+stitch them alike and keep the post-processing that was stored with the model. Who opens a bundle waits for none of the
+packages of training, and needs none.
 """
 
 from __future__ import annotations
@@ -9,17 +10,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-
-from torch import nn
+from typing import TYPE_CHECKING
 
 from desed_task.audio.reading import Waveform
 from desed_task.detector import Detector
 from desed_task.errors import CheckpointError
-from desed_task.experiment import System, load_system
 from desed_task.postprocessing.pipeline import PostProcessing, build_postprocessing
-from desed_task.prediction import predict
 from desed_task.scores import Scores
-from desed_task.training.fit import choose_device
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from desed_task.experiment import System
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,10 @@ def open_bundle(folder: Path, device: str = "auto") -> Listener:
 
 def open_checkpoint(path: Path, model_name: str | None = None, device: str = "auto") -> Listener:
     """The student (or the model named) of a checkpoint. CheckpointError or OptionsError when it cannot."""
+    from desed_task.experiment import load_system
+    from desed_task.prediction import predict
+    from desed_task.training.fit import choose_device
+
     torch_device = choose_device(device)
     system = load_system(path)
     name, model = choose_model(system, model_name, path)
