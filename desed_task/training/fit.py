@@ -59,10 +59,12 @@ def fit(module: SedModule, dataset: BatchDataset, run_folder: Path, device: torc
         monitor="val/objective",
         mode="max",
         save_top_k=1,
-        save_last=True,
     )
+    # Lightning's own save_last is the last that was best, not the newest.
+    newest = ModelCheckpoint(run_folder, "last", save_on_train_epoch_end=True, enable_version_counter=False)
     callbacks: list[Callback] = [
         best,
+        newest,
         EarlyStopping("val/objective", mode="max", patience=options.early_stop_patience),
         LearningRateMonitor(logging_interval="step"),
         _ValidationLog(),
@@ -81,7 +83,7 @@ def fit(module: SedModule, dataset: BatchDataset, run_folder: Path, device: torc
         gradient_clip_val=options.gradient_clip or None,
         check_val_every_n_epoch=1 if fast_dev_run else options.validation_interval,
         num_sanity_val_steps=0,
-        log_every_n_steps=1 if fast_dev_run else 10,
+        log_every_n_steps=1 if fast_dev_run else min(10, len(dataset)),
         enable_model_summary=False,
         enable_progress_bar=at_a_terminal,
         callbacks=callbacks,

@@ -1,0 +1,107 @@
+"""Prediction: waveforms of any lengths, in batches of windows, to the Scores that one window at a time would give."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from desed_task import prediction
+from desed_task.batch import Inputs, Predictions
+from desed_task.labels import LabelSet
+from desed_task.prediction import predict
+from desed_task.timeline import FrameGrid
+from desed_task.windowing import Windowing
+
+GRID = FrameGrid(sample_rate=1000, hop_length=10, time_pooling=10)  # frames of 100 ms
+LABELS = LabelSet(["loud", "quiet"])
+WINDOWING = Windowing(GRID, window_seconds=1.0, overlap_frames=4)  # 10 frames, 600 ms apart
+CPU = torch.device("cpu")
+
+
+class Loudness(nn.Module):
+    """Frame logit of `loud`: 100 times the mean of the frame; of `quiet`: the opposite. Counts what it hears."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.heard: list[int] = []
+        self.modes: set[bool] = set()
+
+    def forward(self, inputs: Inputs) -> Predictions:
+        self.heard.append(len(inputs.mel))
+        self.modes.add(self.training)
+        loud = 100 * inputs.mel
+        strong = torch.stack([loud, -loud], dim=2)
+        return Predictions(strong, strong.amax(dim=1))
+
+
+def frame_means(waveform: Tensor) -> Tensor:
+    """(batch, samples) -> (batch, frames)."""
+    frames: Tensor = waveform[:, : waveform.shape[1] // 100 * 100].reshape(len(waveform), -1, 100).mean(dim=2)
+    return frames
+
+
+def staircase(num_frames: int) -> NDArray[np.float32]:
+    """Frame n says n / 1000."""
+    return np.repeat(np.arange(num_frames, dtype=np.float32) / 1000, 100)
+
+
+def test_recordings_of_any_length_keep_their_times() -> None:
+    waveforms = [("short", staircase(3)), ("window", staircase(10)), ("long", staircase(47)), ("next", staircase(12))]
+    scores = predict(Loudness(), frame_means, waveforms, WINDOWING, LABELS, CPU)
+    assert list(scores) == ["short", "window", "long", "next"]
+    for audio_id, waveform in waveforms:
+        clip = scores[audio_id]
+        num_frames = len(waveform) // 100
+        assert clip.frame_values is not None
+        assert clip.frame_values.shape == (num_frames, 2)
+        assert clip.duration == pytest.approx(num_frames / 10)
+        expected = 1 / (1 + np.exp(-np.arange(num_frames) / 10))
+        np.testing.assert_allclose(clip.frame_values[:, 0], expected, rtol=1e-4)
+        np.testing.assert_allclose(clip.frame_values[:, 1], 1 - expected, rtol=1e-3, atol=1e-5)
+        assert clip.clip_values[0] == pytest.approx(expected[-1], rel=1e-4)
+
+
+def test_short_recordings_share_batches_and_long_ones_are_split() -> None:
+    model = Loudness()
+    predict(model, frame_means, [(str(number), staircase(10)) for number in range(20)], WINDOWING, LABELS, CPU)
+    assert model.heard == [8, 8, 4]
+    model = Loudness()
+    predict(model, frame_means, [("long", staircase(10 + 6 * 20))], WINDOWING, LABELS, CPU)
+    assert model.heard == [8, 8, 5]
+
+
+def test_the_size_of_the_batches_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    waveforms = [(str(number), staircase(5 + 9 * number)) for number in range(7)]
+    together = predict(Loudness(), frame_means, waveforms, WINDOWING, LABELS, CPU)
+    monkeypatch.setattr(prediction, "BATCH_WINDOWS", 1)
+    alone = predict(Loudness(), frame_means, waveforms, WINDOWING, LABELS, CPU)
+    for audio_id, clip in together.items():
+        np.testing.assert_allclose(clip.frame_values, alone[audio_id].frame_values, rtol=1e-6)
+        np.testing.assert_allclose(clip.clip_values, alone[audio_id].clip_values, rtol=1e-6)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_the_model_hears_in_eval_mode_and_is_left_as_it_was(training: bool) -> None:
+    model = Loudness()
+    model.train(training)
+    predict(model, frame_means, [("a", staircase(10))], WINDOWING, LABELS, CPU)
+    assert model.modes == {False}
+    assert model.training is training
+
+
+def test_the_mode_is_restored_when_a_recording_fails() -> None:
+    def recordings() -> object:
+        yield "a", staircase(10)
+        raise OSError("gone")
+
+    model = Loudness()
+    with pytest.raises(OSError, match="gone"):
+        predict(model, frame_means, recordings(), WINDOWING, LABELS, CPU)  # type: ignore[arg-type]
+    assert model.training
+
+
+def test_nothing_to_predict_is_no_scores() -> None:
+    assert predict(Loudness(), frame_means, [], WINDOWING, LABELS, CPU) == {}

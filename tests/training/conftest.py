@@ -1,0 +1,93 @@
+"""A training that takes a second: a small CRNN, clips of noise in memory, a front-end of frame magnitudes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from desed_task.batch import Batch, Targets
+from desed_task.clips import Clip, ClipSet, Supervision
+from desed_task.data.dataset import BatchDataset, Source
+from desed_task.events import Event
+from desed_task.labels import LabelSet
+from desed_task.models.crnn import CRNN, CRNNOptions
+from desed_task.timeline import FrameGrid
+from desed_task.training.sed_module import Augmentation, SedModule, TrainingOptions
+
+LABELS, GRID, BANDS, SAMPLES = LabelSet(["hum", "hiss"]), FrameGrid(16000, 256, 2), 8, 2560
+
+
+class Magnitudes(nn.Module):
+    """waveform (batch, samples) -> (batch, samples // 256 + 1, 8): means of absolute values, and their logarithm."""
+
+    def spectrum(self, waveform: Tensor) -> Tensor:
+        padded = nn.functional.pad(waveform, (0, 256))
+        frames = padded[:, : padded.shape[1] // 256 * 256].reshape(len(waveform), -1, BANDS, 32)
+        return frames.abs().mean(dim=3)
+
+    def scale(self, mel: Tensor) -> Tensor:
+        return torch.log10(mel + 1e-3)
+
+
+class Noise:
+    """A store of ten clips of noise."""
+
+    audio_ids = tuple(f"clip{number}" for number in range(10))
+    lengths = np.full(10, SAMPLES)
+
+    def __len__(self) -> int:
+        return 10
+
+    def read(self, clip: int, first_sample: int, num_samples: int) -> NDArray[np.float32]:
+        return np.random.default_rng(clip).normal(0, 0.1, num_samples).astype(np.float32)
+
+
+@pytest.fixture
+def dataset() -> BatchDataset:
+    """Batches of two strong, one weak and one unlabeled clip; five steps per epoch."""
+
+    def source(name: str, supervision: Supervision, batch_size: int) -> Source:
+        clips = tuple(Clip(audio_id, Path(audio_id), 0.16) for audio_id in Noise.audio_ids)
+        events = {clip.audio_id: (Event(0.02, 0.1, "hum"),) for clip in clips[::2]}
+        tags = {clip.audio_id: ("hiss",) for clip in clips[1::2]}
+        return Source(ClipSet(name, clips, supervision, events, tags), Noise(), batch_size)  # type: ignore[arg-type]
+
+    sources = [source("strong", "strong", 2), source("weak", "weak", 1), source("unlabeled", "none", 1)]
+    return BatchDataset(sources, LABELS, GRID, SAMPLES / 16000, seed=1)
+
+
+@pytest.fixture
+def batch() -> Batch:
+    """Two strong, one weak and one unlabeled clip of noise."""
+    waveform = 0.1 * torch.randn(4, SAMPLES, generator=torch.Generator().manual_seed(0))
+    strong, weak = torch.zeros(4, GRID.num_frames(SAMPLES), 2), torch.zeros(4, 2)
+    strong[:2, 1:3, 0], weak[2, 1] = 1.0, 1.0
+    targets = Targets(strong, weak, torch.tensor([True, True, False, False]), torch.tensor([False, False, True, False]))
+    return Batch(waveform, targets, ("a", "b", "c", "d"))
+
+
+@pytest.fixture
+def make_module() -> Callable[..., SedModule]:
+    """SedModule of a small CRNN; keywords are TrainingOptions."""
+
+    def make(
+        validate: Callable[[nn.Module], Mapping[str, float]] = lambda model: {"objective": 0.5},
+        augmentations: tuple[Augmentation, ...] = (),
+        dropout: float = 0.2,
+        **options: Any,
+    ) -> SedModule:
+        training = TrainingOptions(**{"n_epochs": 2, "n_epochs_warmup": 1, "num_threads": 1, **options})
+        torch.manual_seed(training.seed)
+        student = CRNN(
+            CRNNOptions(nb_filters=(4, 4), pooling=((2, 2), (1, 4)), n_rnn_cell=4, dropout=dropout), BANDS, len(LABELS)
+        )
+        return SedModule(student, Magnitudes(), training, augmentations, 5, validate, {"format": 1, "labels": ["hum"]})
+
+    return make
