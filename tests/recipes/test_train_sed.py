@@ -189,7 +189,8 @@ def test_the_default_conf_without_its_data_names_prepare_data_and_the_demo(
     monkeypatch.chdir(tmp_path)
     message = refused()
     assert "recipes/prepare_data.py" in message
-    assert "--conf_file confs/sed/demo.yaml" in message
+    assert "confs/sed/demo.yaml" in message
+    assert ".." not in message
     assert list(tmp_path.iterdir()) == []
 
 

@@ -1,0 +1,96 @@
+"""Every conf of the repository reads, names only known keys, and builds what it describes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from desed_task.batch import Inputs
+from desed_task.errors import DesedTaskError
+from desed_task.experiment import SedOptions, build_grid, build_model, build_system
+from desed_task.labels import DESED_LABELS
+from desed_task.options import read_options, write_options
+from desed_task.soundscapes.conf import SoundscapesOptions
+
+CONFS = Path(__file__).resolve().parent.parent / "confs"
+SED = sorted((CONFS / "sed").glob("*.yaml"))
+SOUNDSCAPES = sorted((CONFS / "soundscapes").glob("*.yaml"))
+
+
+def named(paths: list[Path]) -> list[object]:
+    return [pytest.param(path, id=path.stem) for path in paths]
+
+
+def test_there_are_confs() -> None:
+    assert {"crnn", "demo", "esc10", "esc10_supervised"} <= {path.stem for path in SED}
+    assert {"demo", "esc10"} <= {path.stem for path in SOUNDSCAPES}
+
+
+@pytest.mark.parametrize("path", named(SED))
+def test_a_detector_conf_builds_its_system(path: Path) -> None:
+    options = read_options(path, SedOptions)
+    system = build_system(options, {"student": build_model(options)})
+    model = system.models["student"].eval()
+    waveform = torch.zeros(1, system.windowing.window_samples)
+    with torch.inference_mode():
+        predictions = model(Inputs(system.frontend(waveform)))
+    assert predictions.strong_probs.shape == (1, system.windowing.window_frames, len(options.labels))
+    assert predictions.weak_probs.shape == (1, len(options.labels))
+
+
+@pytest.mark.parametrize("path", named(SED))
+def test_a_detector_conf_survives_its_run_folder(path: Path, tmp_path: Path) -> None:
+    options = read_options(path, SedOptions)
+    write_options(options, tmp_path / "conf.yaml")
+    assert read_options(tmp_path / "conf.yaml", SedOptions) == options
+
+
+@pytest.mark.parametrize("path", named(SED))
+def test_a_misspelt_key_in_a_detector_conf_is_refused(path: Path) -> None:
+    with pytest.raises(DesedTaskError, match="did you mean 'n_epochs'"):
+        read_options(path, SedOptions, ["training.n_epoch=3"])
+
+
+@pytest.mark.parametrize("path", named(SOUNDSCAPES))
+def test_a_soundscape_conf_reads(path: Path) -> None:
+    options = read_options(path, SoundscapesOptions)
+    assert {"train", "validation", "test"} <= set(options.parts)
+
+
+@pytest.mark.parametrize("name", ["demo", "esc10"])
+def test_a_detector_knows_the_classes_and_parts_of_its_soundscapes(name: str) -> None:
+    detector = read_options(CONFS / "sed" / f"{name}.yaml", SedOptions)
+    scenes = read_options(CONFS / "soundscapes" / f"{name}.yaml", SoundscapesOptions)
+    assert set(detector.labels) == set(scenes.scene.labels)
+    sources = [*detector.data.train, *detector.data.validation, detector.data.test]
+    assert {source.corpus.part for source in sources} <= set(scenes.parts)
+
+
+def test_the_baseline_conf_is_the_published_system() -> None:
+    options = read_options(CONFS / "sed" / "crnn.yaml", SedOptions)
+    model = build_model(options)
+    assert sum(parameter.numel() for parameter in model.parameters()) == 1_112_420
+    assert build_grid(options).num_frames(160_000) == 156
+    assert build_grid(options).frame_seconds == 0.064
+    assert options.labels == DESED_LABELS
+    assert [source.batch_size for source in options.data.train] == [12, 12, 24]
+    assert [source.supervision for source in options.data.train] == ["strong", "weak", "none"]
+    training = options.training
+    assert (training.n_epochs, training.n_epochs_warmup, training.learning_rate) == (200, 50, 0.001)
+    assert training.mean_teacher is not None
+    assert (training.mean_teacher.ema_decay, training.mean_teacher.consistency_weight) == (0.999, 2.0)
+    assert [augmentation.name for augmentation in options.augmentations] == ["mixup"]
+    assert options.postprocessing.median_filter_seconds == 0.448  # 7 frames
+    assert options.features.scaler_range == (0.0, 1.0)
+
+
+def test_the_supervised_comparison_differs_in_the_teacher_and_its_budget_only() -> None:
+    taught = read_options(CONFS / "sed" / "esc10.yaml", SedOptions)
+    alone = read_options(CONFS / "sed" / "esc10_supervised.yaml", SedOptions)
+    assert alone.training.mean_teacher is None
+    for section in ("labels", "features", "model", "augmentations", "postprocessing"):
+        assert getattr(alone, section) == getattr(taught, section)
+    assert alone.data.test == taught.data.test
+    assert alone.data.validation == taught.data.validation
