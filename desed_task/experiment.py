@@ -229,7 +229,7 @@ def describe(options: SedOptions) -> dict[str, Any]:
 
 
 def load_system(path: Path) -> System:
-    """The system of a checkpoint (or a run folder's best), in eval mode on the CPU. CheckpointError when it is not ours."""
+    """The system of a checkpoint (or of a run folder's best), in eval mode on the CPU; else CheckpointError."""
     path = find_checkpoint(path)
     if not path.is_file():
         raise CheckpointError(f"{path}: no such checkpoint")

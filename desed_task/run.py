@@ -218,6 +218,8 @@ def _parse(argv: Sequence[str], default_conf: Path, default_log_dir: Path, descr
     parser.add_argument("--log_dir", type=Path, default=default_log_dir, help="each run makes a version_N in here")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda:N")
     parser.add_argument("--fast_dev_run", action="store_true", help="3 epochs of 2 steps, 8 clips: does it run?")
-    parser.add_argument("--test_from_checkpoint", type=Path, help="test this checkpoint (or a run folder's best), train nothing")
+    parser.add_argument(
+        "--test_from_checkpoint", type=Path, help="a checkpoint, or a run folder for its best; no training"
+    )
     parser.add_argument("--set", action="append", default=[], metavar="A.B=C", help="replace one key of the conf")
     return parser.parse_args(argv)

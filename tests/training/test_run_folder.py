@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from pydantic import Field
 
-from desed_task.errors import DesedTaskError
+from desed_task.errors import CheckpointError, DesedTaskError
 from desed_task.options import Options, read_options
-from desed_task.training.run_folder import create_run_folder, require_log_dir, write_provenance
+from desed_task.training.run_folder import create_run_folder, find_checkpoint, require_log_dir, write_provenance
 
 
 class Recipe(Options):
@@ -46,6 +46,17 @@ def test_provenance_is_the_resolved_conf_and_the_code(tmp_path: Path) -> None:
     code = json.loads((tmp_path / "code.json").read_text())
     assert {"commit", "python", "desed-task", "torch", "numpy", "pytorch-lightning"} <= code.keys()
     assert all(code.values())
+
+
+def test_a_run_folder_stands_for_its_best_checkpoint(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError):
+        find_checkpoint(tmp_path)
+    last, best = tmp_path / "last.ckpt", tmp_path / "epoch=9-step=90.ckpt"
+    last.touch()
+    assert find_checkpoint(tmp_path) == last
+    best.touch()
+    assert find_checkpoint(tmp_path) == best
+    assert find_checkpoint(last) == last
 
 
 def test_a_place_for_runs_is_checked_without_making_anything(tmp_path: Path) -> None:

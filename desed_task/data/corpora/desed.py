@@ -74,9 +74,9 @@ def read_desed(options: DesedOptions, supervision: Supervision, labels: Collecti
     for path in (table, audio_folder):
         if not path.exists():
             raise CorpusError(
-                f"{os.path.normpath(path)}: not there; fetch DESED with `python recipes/prepare_data.py --corpus desed` "
-                f"(or set the root in confs/corpora/desed.yaml), or try the whole system without data: `make demo`, "
-                f"whose conf is confs/sed/demo.yaml"
+                f"{os.path.normpath(path)}: not there; fetch it with `python recipes/prepare_data.py --corpus desed`, "
+                f"set its root in confs/corpora/desed.yaml, or try the whole system without data: `make demo`, whose "
+                f"conf is confs/sed/demo.yaml"
             )
     events, tags = _read_labels(options.part, table, labels)
     durations = read_durations(options.root / _DURATIONS[options.part]) if options.part in _DURATIONS else {}
