@@ -41,8 +41,8 @@ def main(argv: Sequence[str]) -> int:
     soundscapes = folder / "soundscapes"
     _step("soundscapes", "generate_soundscapes", "--conf_file", _conf("soundscapes"), "--output_dir", soundscapes)
     conf = ["--conf_file", _conf("sed"), *_data_overrides(folder), *[f"--set={override}" for override in arguments.set]]
-    untrained = ["--set=training.n_epochs=0", "--set=training.n_epochs_warmup=0"]
-    _step("an untrained model, for comparison", "train_sed", *conf, *untrained, "--log_dir", folder / "untrained")
+    untrained = ["--set=training.n_epochs=0", "--log_dir", folder / "untrained"]
+    _step("an untrained model, for comparison", "train_sed", *conf, *untrained)
     _step("training", "train_sed", *conf, "--log_dir", folder / "trained")
     run = _newest_run(folder / "trained")
     _step("export", "export_onnx", "--checkpoint", run, "--output", folder / "bundle")

@@ -27,9 +27,12 @@ SHORTER = {
         f"parts.{part}.num_scenes={n}"
         for part, n in {"train": 36, "weak": 12, "unlabeled": 16, "validation": 4, "test": 4}.items()
     ],
-    "confs/sed/demo.yaml": ["training.n_epochs=2", "training.n_epochs_warmup=1", "training.validation_interval=1"],
-    "confs/sed/esc10": ["training.n_epochs=1", "training.n_epochs_warmup=0", "training.validation_interval=1"],
-    "benchmarks/parity.py": [],
+    "confs/sed/": [
+        "training.n_epochs=1",
+        "training.n_epochs_warmup=0",
+        "training.decay_from_epoch=null",
+        "training.validation_interval=1",
+    ],
 }
 START_SECONDS = 60.0
 

@@ -20,7 +20,13 @@ def test_demo_trains_serves_and_finds_an_event(project: Path, tmp_path: Path) ->
 
 def test_a_model_that_did_not_learn_fails_the_demo(project: Path, tmp_path: Path) -> None:
     command = [sys.executable, str(project / "recipes" / "demo.py"), "--output_dir", str(tmp_path / "demo")]
-    shorter = ["training.n_epochs=1", "training.n_epochs_warmup=0", "training.learning_rate=1e-6"]
+    shorter = [
+        "training.n_epochs=1",
+        "training.n_epochs_warmup=0",
+        "training.decay_from_epoch=null",
+        "training.validation_interval=1",
+        "training.learning_rate=1e-6",
+    ]
     done = subprocess.run(
         [*command, *(f"--set={override}" for override in shorter)],
         cwd=tmp_path, capture_output=True, text=True, timeout=280, check=False,
