@@ -1,10 +1,8 @@
 """The ESC-10 table of the README: what training with a mean teacher is worth, on soundscapes of real recordings.
 
 Reads the run folders that train_sed.py made from confs/sed/esc10.yaml, confs/sed/esc10_supervised.yaml and an untrained
-model, prints one Markdown table, and writes it as rows of `name value unit peer peer_value ratio machine` (--json) and all
-scores for later analysis (--scores, a compressed .npz, values to 1/65535).
-
-    python benchmarks/esc10.py --mean_teacher exp/esc10 --supervised exp/esc10_supervised --untrained exp/esc10_untrained
+model, prints one Markdown table, and writes it as rows of `name value unit peer peer_value ratio machine` (--json) and
+all scores for later analysis (--scores, a compressed .npz, values to 1/65535). The command stands in the README.
 """
 
 from __future__ import annotations

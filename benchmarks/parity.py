@@ -10,6 +10,8 @@ otherwise.
 from __future__ import annotations
 
 import json
+import os
+import platform
 import subprocess
 import sys
 import tempfile
@@ -88,8 +90,8 @@ def main(argv: Sequence[str]) -> int:
     agreement = compare(served, hear(bundle, recordings), hear(checkpoint, recordings), bundle.postprocessing)
     show(_summary(agreement))
     if arguments.json is not None:
-        document = {**asdict(agreement), "tolerance": SCORE_TOLERANCE, "holds": agreement.holds}
-        arguments.json.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+        arguments.json.parent.mkdir(parents=True, exist_ok=True)
+        arguments.json.write_text(json.dumps(_rows(agreement), indent=1) + "\n", encoding="utf-8")
     return 0 if agreement.holds else 1
 
 
@@ -210,6 +212,31 @@ def _summary(agreement: Agreement) -> str:
     ]
     lines += [f"  {asdict(difference)}" for difference in agreement.differences]
     return "\n".join([*lines, "agreed" if agreement.holds else "DISAGREED"])
+
+
+def _rows(agreement: Agreement) -> list[dict[str, Any]]:
+    """The comparison as benchmark rows; a ratio of 1 or more is as good as asked, or better."""
+    clips, unexplained = agreement.clips, sum(not difference.explained for difference in agreement.differences)
+    difference = agreement.largest_score_difference
+    figures: list[tuple[str, float, str, str | None, float | None, float | None]] = [
+        ("equal to the service", agreement.exactly_equal_to_service, "clips", "clips posted", clips, 1.0),
+        ("clips with events", agreement.clips_with_events, "clips", None, None, None),
+        ("events", agreement.events, "events", None, None, None),
+        (
+            "score difference",
+            difference,
+            "probability",
+            "allowed",
+            SCORE_TOLERANCE,
+            SCORE_TOLERANCE / max(difference, 1e-12),
+        ),
+        ("unexplained differences", unexplained, "classes of clips", "allowed", 0, None),
+    ]
+    machine = f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}, no GPU"
+    keys = ("name", "value", "unit", "peer", "peer_value", "ratio")
+    rows = [dict(zip(keys, (f"parity {name}", *rest), strict=True)) for name, *rest in figures]
+    rows[0]["ratio"] = agreement.exactly_equal_to_service / clips
+    return [{**row, "machine": machine} for row in rows]
 
 
 def _parser() -> RecipeParser:

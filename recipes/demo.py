@@ -1,9 +1,9 @@
 """The whole system in one go, on data it makes itself: what `make demo` runs.
 
-Chains the public commands, each a process of its own: soundscapes are generated, an untrained and a trained model are scored,
-the trained one is exported, the service is started on a free port, and test clips are posted to it. Exits 1 unless training
-helped (PSDS 1 higher by .1) and at least one served event matches the reference within the collar (onset 0.2 s, offset
-0.2 s or 20 % of the event).
+Chains the public commands, each a process of its own: soundscapes are generated, an untrained and a trained model are
+scored, the trained one is exported, the service is started on a free port, and test clips are posted to it. Exits 1
+unless training helped (PSDS 1 higher by .1) and at least one served event matches the reference within the collar
+(onset 0.2 s, offset 0.2 s or 20 % of the event).
 """
 
 from __future__ import annotations
@@ -34,7 +34,9 @@ def main(argv: Sequence[str]) -> int:
     """Run the demonstration; 0 when the system works."""
     parser = RecipeParser(description="Generate, train, score, export, serve and post: the whole system.")
     parser.add_argument("--output_dir", type=Path, default=Path("demo"), help="everything is written here")
-    parser.add_argument("--set", action="append", default=[], metavar="A.B=C", help="replace a key of the training conf")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="A.B=C", help="replace a key of the training conf"
+    )
     arguments = parser.parse_args(argv)
     folder = arguments.output_dir.resolve()
     started = time.monotonic()
@@ -62,7 +64,10 @@ def _conf(kind: str) -> Path:
 def _data_overrides(folder: Path) -> list[str]:
     """The conf's data are under `demo/` of the current folder; the same under any other."""
     sources = [f"data.train.{number}" for number in range(3)] + ["data.validation.0", "data.test"]
-    return [f"--set=data.store={folder / 'store'}", *[f"--set={key}.corpus.root={folder / 'soundscapes'}" for key in sources]]
+    return [
+        f"--set=data.store={folder / 'store'}",
+        *[f"--set={key}.corpus.root={folder / 'soundscapes'}" for key in sources],
+    ]
 
 
 def _step(title: str, recipe: str, *arguments: object) -> None:
@@ -99,8 +104,8 @@ def _post_clips(bundle: Path, part: Path) -> int:
     with _service(bundle) as address:
         for name in names:
             body = (part / "audio" / name).read_bytes()
-            request = urllib.request.Request(f"{address}/v1/events", data=body, method="POST")  # noqa: S310  loopback
-            with urllib.request.urlopen(request, timeout=60) as response:  # noqa: S310
+            request = urllib.request.Request(f"{address}/v1/events", data=body, method="POST")
+            with urllib.request.urlopen(request, timeout=60) as response:
                 answer = json.load(response)
             detected = [Event(item["onset"], item["offset"], item["label"], item["score"]) for item in answer["events"]]
             matches += _print_events(name, reference.of(name), detected)

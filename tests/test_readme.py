@@ -62,7 +62,7 @@ class Shell:
         self.answers: list[dict[str, object]] = []
 
     def run(self, line: str) -> None:
-        words = [word.replace("=ESC10", f"={self.esc10}") for word in shlex.split(line)]
+        words = [word.replace("ESC10", str(self.esc10)) for word in shlex.split(line)]
         if words[:3] == ["python", "-m", "serving"]:
             self._serve(words)
         elif words[0] == "curl":

@@ -23,9 +23,7 @@ def tagging_f1(
 ) -> F1:
     """clip_values: audio_id -> (classes,); reference: audio_id -> its class names, for at least the same clips."""
     tagged = decide(np.stack(list(clip_values.values())), TAGGING_THRESHOLD)
-    present = np.stack(
-        [encode_weak(reference[audio_id], labels) for audio_id in clip_values]
-    ).astype(bool)
+    present = np.stack([encode_weak(reference[audio_id], labels) for audio_id in clip_values]).astype(bool)
     columns = zip(labels, present.sum(axis=0), tagged.sum(axis=0), (tagged & present).sum(axis=0), strict=True)
     per_class = {label: matched_counts(int(there), int(said), int(right)) for label, there, said, right in columns}
     return F1(macro_f1(per_class), micro_f1(per_class), per_class)

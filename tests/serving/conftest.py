@@ -74,9 +74,7 @@ def server(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 
 @pytest.fixture
-def new_server(
-    tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Callable[..., RunningServer]]:
+def new_server(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., RunningServer]]:
     """Start a server that the test may stop; whatever still runs at its end is killed."""
     started: list[RunningServer] = []
 

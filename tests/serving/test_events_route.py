@@ -35,9 +35,7 @@ def expected_answer(detector: Detector, body: bytes) -> dict[str, Any]:
             "format": info.format,
         },
         "tags": [{"label": label, "score": score} for label, score in detector.tags(waveform)],
-        "events": [
-            {"label": e.event_label, "onset": e.onset, "offset": e.offset, "score": e.score} for e in events
-        ],
+        "events": [{"label": e.event_label, "onset": e.onset, "offset": e.offset, "score": e.score} for e in events],
     }
 
 
