@@ -216,10 +216,12 @@ def _summary(agreement: Agreement) -> str:
 
 def _rows(agreement: Agreement) -> list[dict[str, Any]]:
     """The comparison as benchmark rows; a ratio of 1 or more is as good as asked, or better."""
-    clips, unexplained = agreement.clips, sum(not difference.explained for difference in agreement.differences)
     difference = agreement.largest_score_difference
-    figures: list[tuple[str, float, str, str | None, float | None, float | None]] = [
-        ("equal to the service", agreement.exactly_equal_to_service, "clips", "clips posted", clips, 1.0),
+    equal, unexplained = agreement.exactly_equal_to_service, sum(not each.explained for each in agreement.differences)
+    machine = f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}, no GPU"
+    keys = ("name", "value", "unit", "peer", "peer_value", "ratio")
+    figures = (
+        ("equal to the service", equal, "clips", "clips posted", agreement.clips, equal / agreement.clips),
         ("clips with events", agreement.clips_with_events, "clips", None, None, None),
         ("events", agreement.events, "events", None, None, None),
         (
@@ -228,15 +230,11 @@ def _rows(agreement: Agreement) -> list[dict[str, Any]]:
             "probability",
             "allowed",
             SCORE_TOLERANCE,
-            SCORE_TOLERANCE / max(difference, 1e-12),
+            SCORE_TOLERANCE / (difference or 1),
         ),
         ("unexplained differences", unexplained, "classes of clips", "allowed", 0, None),
-    ]
-    machine = f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}, no GPU"
-    keys = ("name", "value", "unit", "peer", "peer_value", "ratio")
-    rows = [dict(zip(keys, (f"parity {name}", *rest), strict=True)) for name, *rest in figures]
-    rows[0]["ratio"] = agreement.exactly_equal_to_service / clips
-    return [{**row, "machine": machine} for row in rows]
+    )
+    return [{**dict(zip(keys, (f"parity {row[0]}", *row[1:]), strict=True)), "machine": machine} for row in figures]
 
 
 def _parser() -> RecipeParser:

@@ -1,7 +1,7 @@
 """Figures for choosing the best epoch on a validation set: few, and quick to compute.
 
-A strongly labelled set gives one detection metric, a weakly labelled one the macro F1 of its tags; the objective of
-several sets is their sum, as in the DESED baselines (intersection F1 of the synthetic set + tagging F1 of the weak set).
+A strongly labelled set gives one detection metric, a weakly labelled one the macro F1 of its tags. The objective of
+several sets is their sum, as in the DESED baselines: intersection F1 of the synthetic set + tagging F1 of the weak set.
 """
 
 from __future__ import annotations
