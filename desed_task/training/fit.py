@@ -20,7 +20,7 @@ from desed_task.batch import Batch
 from desed_task.data.dataset import BatchDataset, EpochSampler
 from desed_task.errors import OptionsError
 from desed_task.training.allocator import keep_freed_memory
-from desed_task.training.sed_module import SedModule
+from desed_task.training.sed_module import OBJECTIVE, RANK, SedModule
 
 LOG = logging.getLogger(__name__)
 FAST_DEV_EPOCHS = 3
@@ -56,7 +56,7 @@ def fit(module: SedModule, dataset: BatchDataset, run_folder: Path, device: torc
         dirpath=run_folder,
         filename="epoch={epoch}-step={step}",
         auto_insert_metric_name=False,
-        monitor="val/objective",
+        monitor=RANK,
         mode="max",
         save_top_k=1,
     )
@@ -65,7 +65,7 @@ def fit(module: SedModule, dataset: BatchDataset, run_folder: Path, device: torc
     callbacks: list[Callback] = [
         best,
         newest,
-        EarlyStopping("val/objective", mode="max", patience=options.early_stop_patience),
+        EarlyStopping(OBJECTIVE, mode="max", patience=options.early_stop_patience),
         LearningRateMonitor(logging_interval="step"),
         _ValidationLog(),
     ]

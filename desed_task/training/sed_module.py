@@ -25,6 +25,10 @@ from desed_task.training.mean_teacher import MeanTeacherOptions, update_teacher
 from desed_task.training.schedules import cosine_decay, exponential_ramp
 
 CHECKPOINT_KEY = "desed_task"
+OBJECTIVE = "val/objective"
+RANK = "val/rank"
+# Less than any metric distinguishes: an early epoch that scores 0 must not stand for a later one that scores 0 too.
+TIE_SHARE = 1e-5
 
 
 class TrainingOptions(Options):
@@ -187,9 +191,12 @@ class SedModule(pl.LightningModule):
         """Nothing: the validation set is predicted as a whole in `on_validation_epoch_end`."""
 
     def on_validation_epoch_end(self) -> None:
-        """Log `val/<figure>` and the objective."""
-        for name, value in self.validate(self.sed_student).items():
+        """Log `val/<figure>`, the objective, and the rank that selects: the objective, ties going to the newer epoch."""
+        figures = self.validate(self.sed_student)
+        for name, value in figures.items():
             self.log(f"val/{name}", float(value), prog_bar=name == "objective")
+        progress = self.global_step / (self.global_step + 1)
+        self.log(RANK, float(figures["objective"]) + TIE_SHARE * progress)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the plain weights under the published names and everything that testing needs."""

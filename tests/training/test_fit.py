@@ -55,6 +55,11 @@ def test_the_best_epoch_and_the_last_are_kept(make_module: MakeModule, dataset: 
     assert [path.name for path in tmp_path.iterdir()] == ["version_0"]
 
 
+def test_of_equal_epochs_the_newest_is_kept(make_module: MakeModule, dataset: BatchDataset, tmp_path: Path) -> None:
+    best = run(make_module(objectives(0.0, 0.0, 0.0), n_epochs=3), dataset, tmp_path / "version_0")
+    assert best["path"].name == "epoch=2-step=15.ckpt"
+
+
 def test_the_seed_decides_the_weights(make_module: MakeModule, dataset: BatchDataset, tmp_path: Path) -> None:
     def trained(name: str, **options: Any) -> torch.Tensor:
         pl.seed_everything(options.get("seed", 42), verbose=False)
