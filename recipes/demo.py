@@ -113,14 +113,14 @@ def _post_clips(bundle: Path, part: Path) -> int:
 
 
 def _print_events(name: str, reference: Sequence[Event], detected: Sequence[Event]) -> int:
-    print(f"\nPOST /v1/events < {name}\n  {'served event':<48}| reference")
+    print(f"\nPOST /v1/events < {name}\n  {'served event':<52}| reference")
     hits = [next((event for event in reference if _within_collar(event, found)), None) for found in detected]
     for found, hit in zip(detected, hits, strict=True):
         match = f"= {_times(hit)}" if hit else ""
-        print(f"  {_times(found) + f'  {found.score:.2f}':<48}| {match}")
+        print(f"  {_times(found) + f'  {found.score:.2f}':<52}| {match}")
     for event in reference:
         if event not in hits:
-            print(f"  {'':<48}|   {_times(event)}")
+            print(f"  {'':<52}|   {_times(event)}")
     return sum(hit is not None for hit in hits)
 
 
