@@ -191,7 +191,7 @@ class SedModule(pl.LightningModule):
         """Nothing: the validation set is predicted as a whole in `on_validation_epoch_end`."""
 
     def on_validation_epoch_end(self) -> None:
-        """Log `val/<figure>`, the objective, and the rank that selects: the objective, ties going to the newer epoch."""
+        """Log `val/<figure>`, the objective, and the rank that selects: the objective, of equals the newer epoch."""
         figures = self.validate(self.sed_student)
         for name, value in figures.items():
             self.log(f"val/{name}", float(value), prog_bar=name == "objective")
