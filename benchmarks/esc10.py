@@ -7,15 +7,17 @@ all scores for later analysis (--scores, a compressed .npz, values to 1/65535). 
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import platform
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from desed_task.command_line import RecipeParser, run_recipe, show
 from desed_task.errors import DesedTaskError
@@ -45,8 +47,7 @@ def main(argv: Sequence[str]) -> int:
         "untrained": (runs["untrained"], "student"),
     }
     reports = {name: _read_report(run, model) for name, (run, model) in systems.items()}
-    minutes = {name: _training_minutes(run) for name, (run, _) in systems.items()}
-    show(_table(reports, minutes))
+    show(_table(reports, {name: _training_cost(run) for name, (run, _) in systems.items()}))
     if arguments.json:
         arguments.json.parent.mkdir(parents=True, exist_ok=True)
         arguments.json.write_text(json.dumps(_rows(reports), indent=1) + "\n", encoding="utf-8")
@@ -70,18 +71,25 @@ def _read_report(run: Path, model: str) -> dict[str, Any]:
     return report
 
 
-def _training_minutes(run: Path) -> float:
-    with (run / "training_codecarbon" / "emissions.csv").open(encoding="utf-8") as stream:
-        return sum(float(row["duration"]) for row in csv.DictReader(stream)) / 60.0
+def _training_cost(run: Path) -> tuple[int, float]:
+    """Optimiser steps, and minutes at the run's median step: what else the machine did meanwhile does not count."""
+    events = EventAccumulator(str(run))
+    events.Reload()
+    if "train/loss" not in events.Tags()["scalars"]:
+        return 0, 0.0
+    logged = events.Scalars("train/loss")
+    pace = [(new.wall_time - old.wall_time) / (new.step - old.step) for old, new in pairwise(logged)]
+    steps = logged[-1].step + 1
+    return steps, steps * median(pace) / 60.0 if pace else 0.0
 
 
-def _table(reports: dict[str, dict[str, Any]], minutes: dict[str, float]) -> str:
-    header = ["system", *FIGURES.values(), "training min", "training kWh"]
+def _table(reports: dict[str, dict[str, Any]], costs: dict[str, tuple[int, float]]) -> str:
+    header = ["system", *FIGURES.values(), "steps", "minutes"]
     lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
     for name, report in reports.items():
         figures = [f"{report[figure] or 0.0:.3f}" for figure in FIGURES]
-        cost = [f"{minutes[name]:.0f}", f"{report['energy_kwh_training'] or 0.0:.4f}"]
-        lines.append("| " + " | ".join([name, *figures, *cost]) + " |")
+        steps, minutes = costs[name]
+        lines.append("| " + " | ".join([name, *figures, str(steps), f"{minutes:.0f}"]) + " |")
     return "\n".join(lines)
 
 
