@@ -1,4 +1,4 @@
-# make demo | make test | make test-slow | make check | make bench | make resolve
+# make demo | make test | make test-slow | make check | make resolve
 # Every target sets itself up: .venv is made once, and installed anew only when pyproject.toml or constraints.txt changes.
 PYTHON ?= python3
 VENV   := .venv
