@@ -301,8 +301,6 @@ print(*sorted(sys.modules))
 
 
 def test_importing_the_service_loads_nothing_of_training(project: Path) -> None:
-    if not (project / "desed_task" / "detector.py").exists():
-        pytest.skip("there is no detector yet")
     python = [sys.executable, "-c", LOADED_BY_SERVING]
     ran = subprocess.run(python, cwd=project, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr
