@@ -22,9 +22,9 @@ from desed_task.command_line import RecipeParser, run_recipe
 from desed_task.errors import DesedTaskError
 from desed_task.events import Event
 from desed_task.formats.dcase import read_strong
+from desed_task.metrics.scenarios import COLLAR_SECONDS, OFFSET_COLLAR_FRACTION
 
 PROJECT = Path(__file__).resolve().parent.parent
-COLLAR_SECONDS, COLLAR_SHARE = 0.2, 0.2
 REQUIRED_GAIN = 0.1
 POSTED_CLIPS = 3
 START_SECONDS = 60.0
@@ -129,7 +129,7 @@ def _times(event: Event) -> str:
 
 
 def _within_collar(reference: Event, detected: Event) -> bool:
-    offset_collar = max(COLLAR_SECONDS, COLLAR_SHARE * reference.duration)
+    offset_collar = max(COLLAR_SECONDS, OFFSET_COLLAR_FRACTION * reference.duration)
     return (
         reference.event_label == detected.event_label
         and abs(reference.onset - detected.onset) <= COLLAR_SECONDS
