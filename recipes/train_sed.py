@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from desed_task.command_line import run_recipe
-from desed_task.run import run_training
+from desed_task.runs.command import run_training
 
 DEFAULT_CONF = Path(__file__).resolve().parent.parent / "confs" / "sed" / "crnn.yaml"
 

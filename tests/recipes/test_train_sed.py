@@ -376,7 +376,7 @@ def test_stored_options_cannot_be_overridden_unnoticed(training: Path, refused: 
     checkpoint = str(best_of(training / "exp" / "version_0"))
     common = ["--test_from_checkpoint", checkpoint, "--log_dir", str(tmp_path / "exp")]
     message = refused(*common, "--set", "postprocessing.threshold=0.3")
-    assert "postprocessing.threshold=0.3: a checkpoint is tested with its stored options; only data.test" in message
+    assert "postprocessing.threshold=0.3: a checkpoint is used with its stored options; only data.test" in message
     assert "scenes/gone: no soundscapes here" in refused(*common, "--set", "data.test.corpus.part=gone")
     assert not (tmp_path / "exp").exists()
 

@@ -1,0 +1,65 @@
+"""The clip sets of a run, read and checked before anything is packed or written.
+
+A recording that cannot be used is refused here, in the first minute, not after hours of training.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+from desed_task.clips import ClipSet
+from desed_task.data.dataset import require_share
+from desed_task.data.decoding import check_recordings, decode_recordings
+from desed_task.data.store import is_packed
+from desed_task.experiment import System, build_clip_set
+from desed_task.training.fit import FAST_DEV_STEPS
+
+LOG = logging.getLogger(__name__)
+FAST_DEV_CLIPS = 8
+
+
+@dataclass(frozen=True)
+class ClipSets:
+    """What a training reads: one set per source of each batch, what it is selected by, what it is tested on."""
+
+    train: tuple[ClipSet, ...]
+    validation: tuple[ClipSet, ...]
+    test: ClipSet
+
+
+def read_clip_sets(system: System, fast_dev_run: bool) -> ClipSets:
+    """Every set of the conf, read and checked; a fast development run takes the first few clips of each."""
+    data, labels = system.options.data, system.labels
+    train = []
+    for source in data.train:
+        train.append(build_clip_set(source, labels, FAST_DEV_STEPS * source.batch_size if fast_dev_run else None))
+        require_share(train[-1], source.batch_size)
+    few = FAST_DEV_CLIPS if fast_dev_run else None
+    validation = [build_clip_set(source, labels, few) for source in data.validation]
+    sets = ClipSets(tuple(train), tuple(validation), read_test_set(system, fast_dev_run))
+    _check_audio(sets, system)
+    return sets
+
+
+def read_test_set(system: System, fast_dev_run: bool) -> ClipSet:
+    """The set that systems are scored on."""
+    return build_clip_set(system.options.data.test, system.labels, FAST_DEV_CLIPS if fast_dev_run else None)
+
+
+def check_decoding(clip_set: ClipSet, system: System) -> None:
+    """AudioError when a recording cannot be decoded: a set that is not packed would be missed only after training."""
+    for _ in decode_recordings([clip.path for clip in clip_set.clips], system.grid.sample_rate):
+        pass
+
+
+def _check_audio(sets: ClipSets, system: System) -> None:
+    """AudioError for a recording that cannot be used; warns of recordings that are not there."""
+    store, sample_rate = system.options.data.store, system.grid.sample_rate
+    for clip_set in (*sets.train, *sets.validation, sets.test):
+        if clip_set.files_present < clip_set.files_expected:
+            LOG.warning("%s: %d of %d files present", clip_set.name, clip_set.files_present, clip_set.files_expected)
+    for clip_set in (*sets.train, *sets.validation):
+        if not is_packed(clip_set, store, sample_rate):
+            check_recordings([clip.path for clip in clip_set.clips])
+    check_decoding(sets.test, system)

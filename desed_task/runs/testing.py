@@ -1,0 +1,84 @@
+"""Testing: every model of a system on the test set, energy of inference and of scoring metered apart.
+
+A checkpoint is tested with its stored options, labels, grid, scaler range and post-processing; a conf given beside it
+names other test data and nothing else.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from desed_task.clips import ClipSet
+from desed_task.command_line import show
+from desed_task.errors import OptionsError
+from desed_task.experiment import SedOptions, System, evaluate_clip_set, load_system, predict_clip_set
+from desed_task.metrics.report import Report, format_table, write_report
+from desed_task.options import override_options, read_options
+from desed_task.runs.clip_sets import check_decoding, read_test_set
+from desed_task.training.energy import EnergyReading, metered
+from desed_task.training.run_folder import create_run_folder, write_provenance
+
+LOG = logging.getLogger(__name__)
+
+
+def test_from_checkpoint(
+    checkpoint: Path,
+    conf: Path | None,
+    overrides: Sequence[str],
+    log_dir: Path,
+    device: torch.device,
+    fast_dev_run: bool,
+) -> Path:
+    """Test a checkpoint with its stored options, on the test data of `conf` where it is given; the run folder."""
+    system = with_data_of(load_system(checkpoint), "test", conf, overrides)
+    test_set = read_test_set(system, fast_dev_run)
+    check_decoding(test_set, system)
+    folder = create_run_folder(log_dir)
+    write_provenance(folder, system.options)
+    test(system, test_set, folder, device)
+    return folder
+
+
+def test(
+    system: System, test_set: ClipSet, folder: Path, device: torch.device, training: EnergyReading | None = None
+) -> dict[str, Report]:
+    """Score every model of `system` on `test_set`; reports under <folder>/metrics_test/<model>. Prints the table."""
+    system.to(device)
+    options = system.options.energy
+    with metered("SED DEVTEST", folder / "devtest_codecarbon", "devtest_tot_kwh.txt", options) as inference:
+        scores = {name: predict_clip_set(system, model, test_set) for name, model in system.models.items()}
+    with metered("SED SCORING", folder / "scoring_codecarbon", "scoring_tot_kwh.txt", options) as scoring:
+        reports = {name: evaluate_clip_set(system, of_model, test_set) for name, of_model in scores.items()}
+    readings = [reading for reading in (training, inference, scoring) if reading is not None]
+    for name, report in reports.items():
+        reports[name] = replace(
+            report,
+            energy_kwh_training=training.kwh if training is not None else None,
+            energy_kwh_inference=inference.kwh,
+            energy_kwh_scoring=scoring.kwh,
+            energy_estimated=any(reading.estimated for reading in readings),
+        )
+        write_report(reports[name], folder / "metrics_test" / name)
+    show(format_table(reports))
+    LOG.info("reports: %s", folder / "metrics_test")
+    return reports
+
+
+def with_data_of(system: System, key: str, conf: Path | None, overrides: Sequence[str]) -> System:
+    """The system with `data.<key>` of a conf given beside its checkpoint, or with `--set data.<key>...` applied."""
+    foreign = [override for override in overrides if not override.strip().startswith(f"data.{key}")]
+    if foreign:
+        raise OptionsError(
+            f"--set {foreign[0]}: a checkpoint is used with its stored options; only data.{key} can be replaced"
+        )
+    if conf is not None:
+        options = read_options(conf, SedOptions, overrides)
+    else:
+        options = override_options(system.options, overrides)
+    data = system.options.data.model_copy(update={key: getattr(options.data, key)})
+    return replace(system, options=system.options.model_copy(update={"data": data}))

@@ -1,0 +1,62 @@
+"""Validation: the figures that an epoch is judged by, on sets that are packed once.
+
+The objective is the sum over the sets: the selection metric of each strong one, the macro F1 of the tags of each weak
+one (the DESED baselines: intersection F1 of the synthetic set + tagging F1 of the weak set).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from torch import nn
+
+from desed_task.clips import ClipSet
+from desed_task.data.store import PackedStore, open_store
+from desed_task.events import EventTable
+from desed_task.experiment import System, stored_waveforms
+from desed_task.features.logmel import LogMel
+from desed_task.metrics.selection import SelectionMetric, selection_figure
+from desed_task.metrics.tagging import tagging_f1
+from desed_task.prediction import predict
+from desed_task.scores import Scores
+
+LOG = logging.getLogger(__name__)
+
+
+def build_validation(
+    clip_sets: Sequence[ClipSet], around: System, device: torch.device
+) -> Callable[[nn.Module, LogMel], Mapping[str, float]]:
+    """model, front-end -> figures on the validation sets, "objective" among them; packs the sets here, once."""
+    options = around.options
+    sets: list[tuple[ClipSet, PackedStore]] = [
+        (clip_set, open_store(clip_set, options.data.store, around.grid.sample_rate)) for clip_set in clip_sets
+    ]
+
+    def validate(model: nn.Module, frontend: LogMel) -> Mapping[str, float]:
+        figures: dict[str, float] = {"objective": 0.0}
+        for clip_set, store in sets:
+            scores = predict(model, frontend, stored_waveforms(store), around.windowing, around.labels, device)
+            name, figure = _selection_figure(scores, clip_set, around, options.training.selection_metric)
+            figures[f"{name} of {clip_set.name}" if name in figures else name] = figure
+            figures["objective"] += figure
+        return figures
+
+    return validate
+
+
+def _selection_figure(
+    scores: Mapping[str, Scores], clip_set: ClipSet, system: System, metric: SelectionMetric
+) -> tuple[str, float]:
+    """What a validation set adds to the objective, and its name in the log."""
+    if clip_set.supervision == "weak":
+        values = {audio_id: clip.clip_values for audio_id, clip in scores.items()}
+        return "weak_f1_macro", tagging_f1(values, clip_set.tags, system.labels).macro or 0.0
+    durations = {clip.audio_id: clip.duration for clip in clip_set.clips}
+    truth = EventTable(clip_set.events)
+    try:
+        return metric, selection_figure(scores, truth, durations, system.postprocessing, metric)
+    except Exception as error:  # scorers are outside packages: their traceback must not end hours of training
+        LOG.warning("%s of %s could not be computed and counts 0: %s", metric, clip_set.name, error)
+        return metric, 0.0
