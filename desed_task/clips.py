@@ -35,7 +35,9 @@ class ClipSet:
     """Clips of one source with what is known about each.
 
     events: audio_id -> events with times (strong); tags: audio_id -> class names (weak; for strong sets those of the
-    events). `num_expected`: how many clips the source's table lists, of which `clips` are present on disk.
+    events). `missing`: recordings that the source's table lists and that are not on disk. `durations_table`: the table
+    that the durations of `clips` are from, None where they were read from the recordings or are only nominal.
+    `parts`: the sets that this one joins, none for a set of its own.
     """
 
     name: str
@@ -43,7 +45,9 @@ class ClipSet:
     supervision: Supervision
     events: Mapping[str, tuple[Event, ...]] = field(default_factory=dict)
     tags: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    num_expected: int | None = None
+    missing: tuple[Path, ...] = ()
+    durations_table: Path | None = None
+    parts: tuple[ClipSet, ...] = ()
 
     def __post_init__(self) -> None:
         seen: dict[str, Path] = {}
@@ -62,11 +66,27 @@ class ClipSet:
     @property
     def files_expected(self) -> int:
         """Clips that the source lists."""
-        return len(self.clips) if self.num_expected is None else self.num_expected
+        return len(self.clips) + len(self.missing)
 
     def select(self, positions: list[int], name: str | None = None) -> ClipSet:
         """The clips at `positions`, with what is known about them and of no other."""
         clips = tuple(self.clips[position] for position in positions)
         events = {clip.audio_id: self.events[clip.audio_id] for clip in clips if clip.audio_id in self.events}
         tags = {clip.audio_id: self.tags[clip.audio_id] for clip in clips if clip.audio_id in self.tags}
-        return ClipSet(name or self.name, clips, self.supervision, events, tags)
+        return ClipSet(name or self.name, clips, self.supervision, events, tags, durations_table=self.durations_table)
+
+
+def join_clip_sets(clip_sets: Sequence[ClipSet]) -> ClipSet:
+    """The clips of several sets of one supervision, in their order; CorpusError when two clips share a name."""
+    first = clip_sets[0]
+    if len(clip_sets) == 1:
+        return first
+    return ClipSet(
+        "+".join(clip_set.name for clip_set in clip_sets),
+        tuple(clip for clip_set in clip_sets for clip in clip_set.clips),
+        first.supervision,
+        {audio_id: events for clip_set in clip_sets for audio_id, events in clip_set.events.items()},
+        {audio_id: tags for clip_set in clip_sets for audio_id, tags in clip_set.tags.items()},
+        missing=tuple(path for clip_set in clip_sets for path in clip_set.missing),
+        parts=tuple(clip_sets),
+    )

@@ -25,12 +25,13 @@ from desed_task.audio.reading import read_waveform
 from desed_task.augment.filter_augment import FilterAugment, FilterAugmentOptions
 from desed_task.augment.frequency_mask import FrequencyMask, FrequencyMaskOptions
 from desed_task.augment.mixup import Mixup, MixupOptions
-from desed_task.clips import ClipSet, Supervision
+from desed_task.clips import ClipSet, Supervision, join_clip_sets
 from desed_task.data.corpora.desed import DesedOptions, read_desed
 from desed_task.data.corpora.soundscapes import SoundscapesOptions, read_soundscapes
 from desed_task.data.dataset import BatchDataset, Source
-from desed_task.data.store import PackedStore, open_store
-from desed_task.errors import CheckpointError, CorpusError
+from desed_task.data.joined import JoinedStore, open_stores
+from desed_task.data.store import PackedStore
+from desed_task.errors import CheckpointError, CorpusError, OptionsError
 from desed_task.events import EventTable
 from desed_task.features.logmel import LogMel, LogMelOptions
 from desed_task.labels import LabelSet
@@ -43,7 +44,8 @@ from desed_task.scores import Scores
 from desed_task.timeline import FrameGrid
 from desed_task.training.energy import EnergyOptions
 from desed_task.training.run_folder import code_version, find_checkpoint
-from desed_task.training.sed_module import CHECKPOINT_KEY, Augmentation, SedModule, TrainingOptions
+from desed_task.training.sed_module import CHECKPOINT_KEY, Augmentation, SedModule
+from desed_task.training.training_options import TrainingOptions
 from desed_task.windowing import Windowing
 
 CHECKPOINT_FORMAT = 1
@@ -65,6 +67,7 @@ class TrainingSource(Options):
     """One source of training clips."""
 
     corpus: Corpus
+    more: tuple[Corpus, ...] = Field((), description="Further corpora whose clips are drawn together with its own.")
     supervision: Supervision = Field(description="What is used of its labels: strong, weak or none.")
     batch_size: int = Field(ge=1, description="Its clips per batch.")
 
@@ -87,6 +90,15 @@ class DataOptions(Options):
     train: tuple[TrainingSource, ...] = Field(min_length=1, description="The sources of each batch.")
     validation: tuple[EvaluationSource, ...] = Field(min_length=1, description="What the student is selected by.")
     test: EvaluationSource = Field(description="What the report is about (strong labels).")
+    strong_real: Corpus | None = Field(
+        None, description="Real strongly labelled recordings that --strong_real adds to the first strong source."
+    )
+    eval: Corpus | None = Field(None, description="What --eval_from_checkpoint listens to; its labels are not read.")
+    evaluation_length: Literal["own", "clip"] = Field(
+        "own",
+        description="Recordings are evaluated at their own length, or padded or cut at random to clip_seconds as "
+        "published.",
+    )
 
 
 class SedOptions(Options):
@@ -118,6 +130,17 @@ class SedOptions(Options):
         if self.data.test.supervision != "strong":
             raise ValueError("data.test.supervision must be strong: PSDS and collar F1 need onsets and offsets")
         return self
+
+    def with_strong_real(self) -> SedOptions:
+        """The same with `data.strong_real` among the clips of the first strong source; OptionsError without one."""
+        sources = self.data.train
+        strong = next((number for number, source in enumerate(sources) if source.supervision == "strong"), None)
+        if self.data.strong_real is None or strong is None:
+            lacking = "data.strong_real is not set" if strong is not None else "no training source is strong"
+            raise OptionsError(f"--strong_real: {lacking} in the conf; name the corpus there or leave the flag out")
+        joined = sources[strong].model_copy(update={"more": (*sources[strong].more, self.data.strong_real)})
+        data = {"train": (*sources[:strong], joined, *sources[strong + 1 :]), "strong_real": None}
+        return self.model_copy(update={"data": self.data.model_copy(update=data)})
 
 
 @dataclass(frozen=True)
@@ -170,11 +193,25 @@ def build_system(options: SedOptions, models: Mapping[str, nn.Module]) -> System
 
 def build_clip_set(source: TrainingSource | EvaluationSource, labels: LabelSet, limit: int | None = None) -> ClipSet:
     """Read a corpus and check it; `limit` keeps the first clips (fast development runs)."""
-    known = None if source.supervision == "none" else labels
-    clip_set = CORPORA[source.corpus.name](source.corpus, source.supervision, known)
+    corpora = (source.corpus, *source.more) if isinstance(source, TrainingSource) else (source.corpus,)
+    clip_set = join_clip_sets([_read_corpus(corpus, source.supervision, labels) for corpus in corpora])
     if isinstance(source, EvaluationSource) and source.supervision == "strong":
         _require_no_overlaps(clip_set)
     return clip_set if limit is None else clip_set.select(list(range(min(limit, len(clip_set.clips)))))
+
+
+def build_eval_set(options: SedOptions, limit: int | None = None) -> ClipSet:
+    """The recordings that are listened to without labels; OptionsError when the conf names none."""
+    if options.data.eval is None:
+        raise OptionsError(
+            "data.eval: not set; name the recordings, such as --set 'data.eval={name: folder, root: RECORDINGS}'"
+        )
+    clip_set = CORPORA[options.data.eval.name](options.data.eval, "none", None)
+    return clip_set if limit is None else clip_set.select(list(range(min(limit, len(clip_set.clips)))))
+
+
+def _read_corpus(corpus: Any, supervision: Supervision, labels: LabelSet) -> ClipSet:
+    return CORPORA[corpus.name](corpus, supervision, None if supervision == "none" else labels)
 
 
 def _require_no_overlaps(clip_set: ClipSet) -> None:
@@ -191,7 +228,7 @@ def _require_no_overlaps(clip_set: ClipSet) -> None:
 def build_dataset(options: SedOptions, clip_sets: Sequence[ClipSet], labels: LabelSet, grid: FrameGrid) -> BatchDataset:
     """Training batches of `clip_sets`, one per source of the conf; packs the audio that is not packed yet."""
     sources = [
-        Source(clip_set, open_store(clip_set, options.data.store, options.features.sample_rate), source.batch_size)
+        Source(clip_set, open_stores(clip_set, options.data.store, options.features.sample_rate), source.batch_size)
         for source, clip_set in zip(options.data.train, clip_sets, strict=True)
     ]
     return BatchDataset(sources, labels, grid, options.data.clip_seconds, options.training.seed)
@@ -266,8 +303,20 @@ def load_weights(model: nn.Module, weights: Mapping[str, torch.Tensor], source: 
 
 def predict_clip_set(system: System, model: nn.Module, clip_set: ClipSet) -> dict[str, Scores]:
     """Scores of every clip, decoded from its file as the service decodes it."""
+    waveforms: Iterator[tuple[str, NDArray[np.float32]]]
     waveforms = ((clip.audio_id, read_waveform(clip.path, system.grid.sample_rate)) for clip in clip_set.clips)
+    if system.options.data.evaluation_length == "clip":
+        rng = np.random.default_rng(system.options.training.seed)
+        num_samples = system.windowing.window_samples
+        waveforms = ((audio_id, fit_to_length(waveform, num_samples, rng)) for audio_id, waveform in waveforms)
     return predict(model, system.frontend, waveforms, system.windowing, system.labels, _device_of(model))
+
+
+def fit_to_length(waveform: NDArray[np.float32], num_samples: int, rng: np.random.Generator) -> NDArray[np.float32]:
+    """Padded with zeros, or cut to a random excerpt, as the published test does: (num_samples,)."""
+    first = int(rng.integers(0, max(0, len(waveform) - num_samples) + 1))
+    excerpt = waveform[first : first + num_samples]
+    return np.pad(excerpt, (0, num_samples - len(excerpt)))
 
 
 def evaluate_clip_set(system: System, scores: Mapping[str, Scores], clip_set: ClipSet) -> Report:
@@ -281,7 +330,7 @@ def evaluate_clip_set(system: System, scores: Mapping[str, Scores], clip_set: Cl
     )
 
 
-def stored_waveforms(store: PackedStore) -> Iterator[tuple[str, NDArray[np.float32]]]:
+def stored_waveforms(store: PackedStore | JoinedStore) -> Iterator[tuple[str, NDArray[np.float32]]]:
     """(audio_id, waveform) of every clip of a store."""
     for clip, audio_id in enumerate(store.audio_ids):
         yield audio_id, store.read(clip, 0, int(store.lengths[clip]))

@@ -16,6 +16,7 @@ from torch.utils.data import Dataset, Sampler
 
 from desed_task.batch import Batch, Targets
 from desed_task.clips import ClipSet
+from desed_task.data.joined import JoinedStore
 from desed_task.data.store import PackedStore
 from desed_task.encoding import encode_strong, encode_weak
 from desed_task.errors import CorpusError
@@ -29,7 +30,7 @@ class Source:
     """A clip set, its waveforms, and how many of its clips each batch holds."""
 
     clip_set: ClipSet
-    store: PackedStore
+    store: PackedStore | JoinedStore
     batch_size: int
 
 
@@ -99,7 +100,9 @@ class BatchDataset(Dataset[Batch]):
             }
         return self._orders[epoch]
 
-    def _crop(self, store: PackedStore, clip: int, rng: np.random.Generator) -> tuple[NDArray[np.float32], float]:
+    def _crop(
+        self, store: PackedStore | JoinedStore, clip: int, rng: np.random.Generator
+    ) -> tuple[NDArray[np.float32], float]:
         """A random excerpt of a longer clip; (samples,) and the second at which it begins."""
         surplus = int(store.lengths[clip]) - self.num_samples
         first = int(rng.integers(0, surplus + 1)) if surplus > 0 else 0

@@ -10,14 +10,19 @@ from collections.abc import Mapping
 from typing import Literal
 
 from desed_task.events import EventTable
-from desed_task.metrics.reference import collar_f1, intersection_f1, psds
+from desed_task.metrics.reference import collar_f1, intersection_f1, psds, segment_f1
 from desed_task.metrics.scenarios import PSDS_SCENARIO_1, PSDS_SCENARIO_2
 from desed_task.postprocessing.operating_points import detect_at_thresholds
 from desed_task.postprocessing.pipeline import PostProcessing
 from desed_task.postprocessing.thresholds import NUM_OPERATING_POINTS, threshold_grid
 from desed_task.scores import Scores
 
-SelectionMetric = Literal["intersection_f1", "collar_f1", "psds1", "psds2"]
+SelectionMetric = Literal["intersection_f1", "collar_f1", "segment_f1", "psds1", "psds2", "psds1+psds2"]
+_SCENARIOS = {
+    "psds1": (PSDS_SCENARIO_1,),
+    "psds2": (PSDS_SCENARIO_2,),
+    "psds1+psds2": (PSDS_SCENARIO_1, PSDS_SCENARIO_2),
+}
 
 
 def selection_figure(
@@ -27,13 +32,15 @@ def selection_figure(
     postprocessing: PostProcessing,
     metric: SelectionMetric,
 ) -> float:
-    """One figure in [0, 1] of the scores of a strongly labelled set."""
-    if metric in ("psds1", "psds2"):
+    """One figure of the scores of a strongly labelled set: in [0, 1], the sum of both PSDS in [0, 2]."""
+    if metric in _SCENARIOS:
         filtered = {audio_id: postprocessing.filter(clip) for audio_id, clip in scores.items()}
         points = detect_at_thresholds(filtered, threshold_grid(NUM_OPERATING_POINTS))
-        scenario = PSDS_SCENARIO_1 if metric == "psds1" else PSDS_SCENARIO_2
-        return psds(points, ground_truth, durations, scenario).value or 0.0
+        values = [psds(points, ground_truth, durations, scenario).value for scenario in _SCENARIOS[metric]]
+        return sum(value or 0.0 for value in values)
     detections = EventTable({audio_id: postprocessing.detect(clip) for audio_id, clip in scores.items()})
     if metric == "collar_f1":
         return collar_f1(detections, ground_truth).macro or 0.0
+    if metric == "segment_f1":
+        return segment_f1(detections, ground_truth).macro or 0.0
     return intersection_f1(detections, ground_truth, durations).macro or 0.0

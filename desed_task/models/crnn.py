@@ -37,7 +37,7 @@ class CRNNOptions(Options):
     activation: Activation = Field("glu", description="Activation after each convolution.")
     dropout: float = Field(0.5, ge=0, lt=1, description="Dropout after each block and after the GRU.")
     batch_norm_momentum: float = Field(
-        0.99, gt=0, le=1, description="Share of the newest batch in the running statistics; the published value is .99."
+        0.1, gt=0, le=1, description="Share of the newest batch in the running statistics; the published value is .99."
     )
     n_rnn_cell: int = Field(128, ge=1, description="GRU units per direction.")
     rnn_layers: int = Field(2, ge=1, description="GRU layers.")

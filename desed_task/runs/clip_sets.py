@@ -5,17 +5,15 @@ A recording that cannot be used is refused here, in the first minute, not after 
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 
 from desed_task.clips import ClipSet
+from desed_task.data.checking import check_recordings
 from desed_task.data.dataset import require_share
-from desed_task.data.decoding import check_recordings, decode_recordings
-from desed_task.data.store import is_packed
+from desed_task.data.decoding import decode_recordings
 from desed_task.experiment import System, build_clip_set
 from desed_task.training.fit import FAST_DEV_STEPS
 
-LOG = logging.getLogger(__name__)
 FAST_DEV_CLIPS = 8
 
 
@@ -55,11 +53,5 @@ def check_decoding(clip_set: ClipSet, system: System) -> None:
 
 def _check_audio(sets: ClipSets, system: System) -> None:
     """AudioError for a recording that cannot be used; warns of recordings that are not there."""
-    store, sample_rate = system.options.data.store, system.grid.sample_rate
-    for clip_set in (*sets.train, *sets.validation, sets.test):
-        if clip_set.files_present < clip_set.files_expected:
-            LOG.warning("%s: %d of %d files present", clip_set.name, clip_set.files_present, clip_set.files_expected)
-    for clip_set in (*sets.train, *sets.validation):
-        if not is_packed(clip_set, store, sample_rate):
-            check_recordings([clip.path for clip in clip_set.clips])
+    check_recordings((*sets.train, *sets.validation, sets.test), system.options.data.store, system.grid.sample_rate)
     check_decoding(sets.test, system)

@@ -13,7 +13,8 @@ import torch
 from torch import nn
 
 from desed_task.clips import ClipSet
-from desed_task.data.store import PackedStore, open_store
+from desed_task.data.joined import JoinedStore, open_stores
+from desed_task.data.store import PackedStore
 from desed_task.events import EventTable
 from desed_task.experiment import System, stored_waveforms
 from desed_task.features.logmel import LogMel
@@ -30,8 +31,8 @@ def build_validation(
 ) -> Callable[[nn.Module, LogMel], Mapping[str, float]]:
     """model, front-end -> figures on the validation sets, "objective" among them; packs the sets here, once."""
     options = around.options
-    sets: list[tuple[ClipSet, PackedStore]] = [
-        (clip_set, open_store(clip_set, options.data.store, around.grid.sample_rate)) for clip_set in clip_sets
+    sets: list[tuple[ClipSet, PackedStore | JoinedStore]] = [
+        (clip_set, open_stores(clip_set, options.data.store, around.grid.sample_rate)) for clip_set in clip_sets
     ]
 
     def validate(model: nn.Module, frontend: LogMel) -> Mapping[str, float]:

@@ -29,6 +29,9 @@ class EnergyOptions(Options):
 
     country: str = Field("FRA", pattern="^[A-Z]{3}$", description="ISO code of the grid whose emissions are assumed.")
     interval_seconds: float = Field(1.0, gt=0, description="Seconds between power readings.")
+    test_includes_scoring: bool = Field(
+        False, description="devtest_tot_kwh.txt counts the scoring too, as the published meter does."
+    )
 
 
 @dataclass

@@ -1,10 +1,12 @@
 """The losses of the mean-teacher recipe. Reductions are means over the clips with the supervision (0 when none has it).
 
-strong: binary cross-entropy over frames and classes; weak: over classes; consistency: mean squared difference between
-the student's and the teacher's probabilities, over all clips.
+strong: binary cross-entropy over frames and classes; weak: over classes; consistency: mean squared difference (or
+binary cross-entropy) between the student's and the teacher's probabilities, over all clips.
 """
 
 from __future__ import annotations
+
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -24,11 +26,15 @@ def weak_loss(predictions: Predictions, targets: Targets) -> Tensor:
     return _cross_entropy(predictions.weak_logits, targets.weak, targets.has_weak)
 
 
-def consistency_loss(student: Predictions, teacher: Predictions) -> Tensor:
-    """Mean squared difference of frame probabilities plus that of clip probabilities."""
-    strong = functional.mse_loss(student.strong_probs.float(), teacher.strong_probs.float())
-    weak = functional.mse_loss(student.weak_probs.float(), teacher.weak_probs.float())
-    return strong + weak
+def consistency_loss(student: Predictions, teacher: Predictions, kind: Literal["mse", "bce"] = "mse") -> Tensor:
+    """Difference of frame probabilities plus that of clip probabilities."""
+    strong, weak = teacher.strong_probs.float(), teacher.weak_probs.float()
+    if kind == "mse":
+        squared = functional.mse_loss
+        return squared(student.strong_probs.float(), strong) + squared(student.weak_probs.float(), weak)
+    assert student.strong_logits is not None
+    entropy = functional.binary_cross_entropy_with_logits
+    return entropy(student.strong_logits.float(), strong) + entropy(student.weak_logits.float(), weak)
 
 
 def _cross_entropy(logits: Tensor, targets: Tensor, known: Tensor) -> Tensor:
@@ -39,10 +45,13 @@ def _cross_entropy(logits: Tensor, targets: Tensor, known: Tensor) -> Tensor:
     return (per_clip * shares).sum() / shares.sum().clamp(min=1.0)
 
 
-def supervised_loss(predictions: Predictions, targets: Targets) -> tuple[Tensor, dict[str, Tensor]]:
-    """strong + weak, and both by the names of the log."""
+def supervised_loss(
+    predictions: Predictions, targets: Targets, strong_weight: float = 1.0, weak_weight: float = 1.0
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Weighted sum of strong and weak loss, and both, unweighted, by the names of the log."""
     strong, weak = strong_loss(predictions, targets), weak_loss(predictions, targets)
-    return strong + weak, {"loss_strong": strong.detach(), "loss_weak": weak.detach()}
+    loss = strong_weight * strong + weak_weight * weak
+    return loss, {"loss_strong": strong.detach(), "loss_weak": weak.detach()}
 
 
 def is_finite(loss: Tensor) -> bool:

@@ -2,76 +2,34 @@
 
 A step: spectrum -> augment (linear) -> scale -> augment (normalised) -> student, teacher -> losses. With a mean teacher
 the student must agree with it on every clip; without one (`mean_teacher` None) the same step is plain supervised
-training. Both hear the same input. Selection on the validation set is the student's alone, as published.
+training. Both hear the same input.
+
+All that is random in a batch's step (augmentations, dropout) is drawn from (seed, number of the batch), so a training
+that was interrupted goes on exactly as it would have.
 """
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
-from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from desed_task.batch import Batch, Inputs, Predictions, Targets
 from desed_task.errors import DesedTaskError
-from desed_task.options import Options
 from desed_task.training.losses import consistency_loss, is_finite, supervised_loss
-from desed_task.training.mean_teacher import MeanTeacherOptions, update_teacher
+from desed_task.training.mean_teacher import build_teacher, update_teacher
 from desed_task.training.schedules import cosine_decay, exponential_ramp
+from desed_task.training.training_options import TrainingOptions
 
 CHECKPOINT_KEY = "desed_task"
 OBJECTIVE = "val/objective"
 RANK = "val/rank"
 # Less than any metric distinguishes: an early epoch that scores 0 must not stand for a later one that scores 0 too.
 TIE_SHARE = 1e-5
-
-
-class TrainingOptions(Options):
-    """Length, optimiser, schedule and selection of a training."""
-
-    n_epochs: int = Field(200, ge=0, description="Epochs; 0 tests the untrained model.")
-    n_epochs_warmup: int = Field(50, ge=0, description="Epochs in which learning rate and consistency weight ramp up.")
-    decay_from_epoch: int | None = Field(
-        None, ge=0, description="From this epoch the learning rate falls by a cosine to 0; null keeps it."
-    )
-    learning_rate: float = Field(1e-3, gt=0, description="Adam's learning rate after the ramp.")
-    gradient_clip: float = Field(0.0, ge=0, description="Largest gradient norm; 0 does not clip.")
-    mean_teacher: MeanTeacherOptions | None = Field(
-        MeanTeacherOptions(), description="The mean teacher; null trains one model without it."
-    )
-    validation_interval: int = Field(1, ge=1, description="Epochs from one validation to the next.")
-    selection_metric: Literal["intersection_f1", "collar_f1", "psds1", "psds2"] = Field(
-        "intersection_f1", description="What the student is selected by (weak F1 is added where there is any)."
-    )
-    early_stop_patience: int = Field(200, ge=1, description="Validations without a better one that end the training.")
-    seed: int = Field(42, ge=0, description="Seed of weights, batches, augmentations and dropout.")
-    num_threads: int | None = Field(None, ge=1, description="CPU threads; null takes all.")
-    precision: Literal["32-true", "16-mixed", "bf16-mixed"] = Field("32-true", description="Lightning's precision.")
-
-    @model_validator(mode="after")
-    def _consistent(self) -> TrainingOptions:
-        if self.n_epochs == 0:
-            return self
-        if self.n_epochs_warmup > self.n_epochs:
-            raise ValueError(
-                f"n_epochs_warmup {self.n_epochs_warmup} exceeds n_epochs {self.n_epochs}; the ramp would never end"
-            )
-        if self.decay_from_epoch is not None and self.decay_from_epoch >= self.n_epochs:
-            raise ValueError(
-                f"decay_from_epoch {self.decay_from_epoch} is not before n_epochs {self.n_epochs}; the learning rate "
-                f"would never fall: lower it or set it to null"
-            )
-        if self.validation_interval > self.n_epochs:
-            raise ValueError(
-                f"validation_interval {self.validation_interval} exceeds n_epochs {self.n_epochs}; nothing would be "
-                f"validated: lower it"
-            )
-        return self
 
 
 class Augmentation(Protocol):
@@ -116,18 +74,21 @@ class SedModule(pl.LightningModule):
         super().__init__()
         self.options = options
         self.sed_student = student
-        self.sed_teacher = copy.deepcopy(student).requires_grad_(False) if options.mean_teacher else None
+        self.sed_teacher = build_teacher(student, options.mean_teacher) if options.mean_teacher else None
         self.frontend = frontend
         self.augmentations = tuple(augmentations)
         self.steps_per_epoch = steps_per_epoch
         self.validate = validate
         self.description = dict(description)
+        self._followed_step = 0
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:  # noqa: ARG002  Lightning's signature
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One step: the loss of the student."""
-        inputs, targets = self.prepare(batch, np.random.default_rng((self.options.seed, self.global_step)))
+        number = self.current_epoch * self.steps_per_epoch + batch_idx
+        torch.manual_seed(_dropout_seed(self.options.seed, number))
+        inputs, targets = self.prepare(batch, np.random.default_rng((self.options.seed, number)))
         student: Predictions = self.sed_student(inputs)
-        loss, figures = supervised_loss(student, targets)
+        loss, figures = supervised_loss(student, targets, self.options.strong_weight, self.options.weak_weight)
         if self.sed_teacher is not None:
             loss, more = self._add_consistency(loss, student, inputs)
             figures |= more
@@ -156,11 +117,13 @@ class SedModule(pl.LightningModule):
         return inputs, targets
 
     def _add_consistency(self, loss: Tensor, student: Predictions, inputs: Inputs) -> tuple[Tensor, dict[str, Tensor]]:
-        assert self.sed_teacher is not None and self.options.mean_teacher is not None
+        options = self.options.mean_teacher
+        assert self.sed_teacher is not None and options is not None
+        self.sed_teacher.train(options.mode == "train")
         with torch.no_grad():
             teacher = self.sed_teacher(inputs)
-        consistency = consistency_loss(student, teacher)
-        weight = self.options.mean_teacher.consistency_weight * self._ramp(self.global_step + 1)
+        consistency = consistency_loss(student, teacher, options.consistency_loss)
+        weight = options.consistency_weight * self._ramp(self.global_step + 1)
         figures = {"consistency": consistency.detach(), "consistency_weight": torch.tensor(weight)}
         return loss + weight * consistency, figures
 
@@ -168,17 +131,35 @@ class SedModule(pl.LightningModule):
         return exponential_ramp(step, self.options.n_epochs_warmup * self.steps_per_epoch)
 
     def _rate(self, step: int) -> float:
+        """The learning rate of the step after `step` others, relative to the highest."""
+        if step == 0 and self.options.full_rate_first_step:
+            return 1.0
         decay_from = self.options.decay_from_epoch
         first = self.options.n_epochs if decay_from is None else decay_from
-        return self._ramp(step + 1) * cosine_decay(
-            step, first * self.steps_per_epoch, self.options.n_epochs * self.steps_per_epoch
-        )
+        decay = cosine_decay(step, first * self.steps_per_epoch, self.options.n_epochs * self.steps_per_epoch)
+        return self._ramp(step + 1) * max(decay, self.options.min_learning_rate / self.options.learning_rate)
+
+    def on_train_start(self) -> None:
+        """A resumed training has made steps that its teacher has followed."""
+        self._followed_step = self.global_step
+
+    def on_before_zero_grad(self, optimizer: torch.optim.Optimizer) -> None:  # noqa: ARG002  Lightning's signature
+        """The published order: the teacher follows before the optimiser's step (its counter stands at 1 at first)."""
+        if self.options.mean_teacher is not None and self.options.mean_teacher.follows == "before_step":
+            self._follow(self.global_step + 1)
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:  # noqa: ARG002  Lightning's signature
         """The teacher follows after each optimiser step (the published counter stands at 2 after the first)."""
-        if self.sed_teacher is not None and self.options.mean_teacher is not None:
-            step = self.global_step + 1
-            update_teacher(self.sed_teacher, self.sed_student, step, self.options.mean_teacher.ema_decay)
+        options = self.options.mean_teacher
+        if options is not None and options.follows == "after_step" and self.global_step > self._followed_step:
+            self._followed_step = self.global_step
+            self._follow(self.global_step + 1)
+
+    def _follow(self, step: int) -> None:
+        options = self.options.mean_teacher
+        assert self.sed_teacher is not None and options is not None
+        averaged = options.statistics == "averaged"
+        update_teacher(self.sed_teacher, self.sed_student, step, options.ema_decay, averaged)
 
     def configure_optimizers(self) -> Any:
         """Adam over the student, its rate scheduled by step."""
@@ -192,7 +173,9 @@ class SedModule(pl.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Log `val/<figure>`, the objective, and the rank that selects: the objective, of equals the newer epoch."""
-        figures = self.validate(self.sed_student)
+        selected = self.sed_student if self.options.selection_model == "student" else self.sed_teacher
+        assert selected is not None
+        figures = self.validate(selected)
         for name, value in figures.items():
             self.log(f"val/{name}", float(value), prog_bar=name == "objective")
         progress = self.global_step / (self.global_step + 1)
@@ -204,3 +187,8 @@ class SedModule(pl.LightningModule):
         if self.sed_teacher is not None:
             checkpoint["sed_teacher"] = self.sed_teacher.state_dict()
         checkpoint[CHECKPOINT_KEY] = self.description
+
+
+def _dropout_seed(seed: int, number: int) -> int:
+    """torch's seed of one batch, unlike that of any other batch or run."""
+    return int(np.random.SeedSequence((seed, number, 2)).generate_state(1, np.uint64)[0])

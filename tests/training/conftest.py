@@ -19,7 +19,8 @@ from desed_task.events import Event
 from desed_task.labels import LabelSet
 from desed_task.models.crnn import CRNN, CRNNOptions
 from desed_task.timeline import FrameGrid
-from desed_task.training.sed_module import Augmentation, SedModule, TrainingOptions
+from desed_task.training.sed_module import Augmentation, SedModule
+from desed_task.training.training_options import TrainingOptions
 
 LABELS, GRID, BANDS, SAMPLES = LabelSet(["hum", "hiss"]), FrameGrid(16000, 256, 2), 8, 2560
 

@@ -13,7 +13,8 @@ from pydantic import ValidationError
 from desed_task.batch import Batch, Inputs, Targets
 from desed_task.errors import DesedTaskError
 from desed_task.training.losses import supervised_loss
-from desed_task.training.sed_module import SedModule, TrainingOptions
+from desed_task.training.sed_module import SedModule
+from desed_task.training.training_options import TrainingOptions
 
 MakeModule = Callable[..., SedModule]
 

@@ -1,0 +1,46 @@
+"""Several stores read as one: the clips of a source that joins corpora (synthetic and real strong recordings).
+
+Each corpus keeps the store that it has alone, so joining packs nothing twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from desed_task.audio.reading import Waveform
+from desed_task.clips import ClipSet
+from desed_task.data.store import PackedStore, is_packed, open_store
+
+
+class JoinedStore:
+    """The clips of `stores`, one store after another; reads as a PackedStore."""
+
+    def __init__(self, stores: Sequence[PackedStore]) -> None:
+        self.stores = tuple(stores)
+        self.sample_rate = self.stores[0].sample_rate
+        self.audio_ids = tuple(audio_id for store in self.stores for audio_id in store.audio_ids)
+        self.lengths = np.concatenate([store.lengths for store in self.stores])
+        self._first_clips = np.cumsum([0, *(len(store) for store in self.stores)])
+
+    def __len__(self) -> int:
+        return len(self.audio_ids)
+
+    def read(self, clip: int, first_sample: int, num_samples: int) -> Waveform:
+        """As PackedStore.read."""
+        store = int(np.searchsorted(self._first_clips, clip, side="right")) - 1
+        return self.stores[store].read(clip - int(self._first_clips[store]), first_sample, num_samples)
+
+
+def is_all_packed(clip_set: ClipSet, folder: Path, sample_rate: int) -> bool:
+    """Whether every store of `clip_set` as it now is on disk is there."""
+    return all(is_packed(part, folder, sample_rate) for part in clip_set.parts or (clip_set,))
+
+
+def open_stores(clip_set: ClipSet, folder: Path, sample_rate: int) -> PackedStore | JoinedStore:
+    """The store of `clip_set`, or those of its parts as one; packed now where none fits."""
+    if not clip_set.parts:
+        return open_store(clip_set, folder, sample_rate)
+    return JoinedStore([open_store(part, folder, sample_rate) for part in clip_set.parts])
