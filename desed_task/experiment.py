@@ -27,6 +27,8 @@ from desed_task.augment.frequency_mask import FrequencyMask, FrequencyMaskOption
 from desed_task.augment.mixup import Mixup, MixupOptions
 from desed_task.clips import ClipSet, Supervision, join_clip_sets
 from desed_task.data.corpora.desed import DesedOptions, read_desed
+from desed_task.data.corpora.esc import EscOptions, read_esc
+from desed_task.data.corpora.folder import FolderOptions, read_folder
 from desed_task.data.corpora.soundscapes import SoundscapesOptions, read_soundscapes
 from desed_task.data.dataset import BatchDataset, Source
 from desed_task.data.joined import JoinedStore, open_stores
@@ -50,10 +52,13 @@ from desed_task.windowing import Windowing
 
 CHECKPOINT_FORMAT = 1
 
-Corpus = Annotated[SoundscapesOptions | DesedOptions, Field(discriminator="name")]
+Corpus = Annotated[SoundscapesOptions | DesedOptions | EscOptions | FolderOptions, Field(discriminator="name")]
 CORPORA: dict[str, Callable[[Any, Supervision, Collection[str] | None], ClipSet]] = {
     "soundscapes": read_soundscapes,
     "desed": read_desed,
+    "esc10": read_esc,
+    "esc50": read_esc,
+    "folder": read_folder,
 }
 AugmentationOptions = Annotated[MixupOptions | FilterAugmentOptions | FrequencyMaskOptions, Field(discriminator="name")]
 AUGMENTATIONS: dict[str, Callable[[Any], Augmentation]] = {

@@ -17,7 +17,7 @@ STRONG = ClipSet(
     "strong",
     events={name: (Event(0.0, 1.0, "Dog"),) for name in ("a", "b")},
     tags={"a": ("Dog",), "b": ("Dog",)},
-    num_expected=5,
+    missing=(Path("d.wav"), Path("e.wav")),
 )
 
 

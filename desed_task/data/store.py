@@ -1,42 +1,52 @@
 """The packed store: every waveform of a clip set decoded, resampled and averaged once, then read by index.
 
-A store is `<name>.int16` (all samples one after another) and `<name>.json` (audio_ids, offsets, lengths, sample rate).
-It is memory-mapped, so a batch is a copy of a few pages, whatever the size of the set. The index is written last and
-atomically: without it there is no store. The name ends in a fingerprint of the sources (paths, sizes, modification
-times), so those that have changed are packed anew; old stores stay until somebody deletes them.
+A store is `<name>-<fingerprint>.int16` (all samples one after another, little-endian) and the index beside it
+(store_index.py). It is memory-mapped, so a batch is a copy of a few pages, whatever the size of the set. The
+fingerprint is of the sources, so those that have changed are packed anew; old stores stay until somebody cleans up.
+A set also finds its clips in the larger store of the set it is a part of: `esc10_folds_1_2` in that of `esc10`.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
-import os
+import logging
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from desed_task.audio.reading import Waveform
 from desed_task.clips import ClipSet
-from desed_task.data.decoding import decode_recordings
+from desed_task.data.packing import FULL_SCALE, is_complete, lock_path, pack, partial_paths
+from desed_task.data.store_index import (
+    Source,
+    StoreIndex,
+    index_path_of,
+    name_of,
+    read_index,
+    samples_path,
+    sources_of,
+)
 from desed_task.errors import CorpusError
 
-_FORMAT = 1
-_FULL_SCALE = 32768.0
+LOG = logging.getLogger(__name__)
 
 
 class PackedStore:
     """Waveforms of one clip set, memory-mapped."""
 
     def __init__(self, index_path: Path) -> None:
-        index = json.loads(index_path.read_text(encoding="utf-8"))
-        self.sample_rate: int = index["sample_rate"]
-        self.audio_ids: tuple[str, ...] = tuple(index["audio_ids"])
-        self.offsets = np.array(index["offsets"], dtype=np.int64)
-        self.lengths = np.array(index["lengths"], dtype=np.int64)
-        self._samples = np.memmap(index_path.with_suffix(".int16"), dtype=np.int16, mode="r")
+        """CorpusError for a store that is damaged or none of ours."""
+        self.index_path = index_path
+        index = read_index(index_path)
+        self.sample_rate: int = index.sample_rate
+        self.audio_ids: tuple[str, ...] = index.audio_ids
+        self.offsets = np.array(index.offsets, dtype=np.int64)
+        self.lengths = np.array(index.lengths, dtype=np.int64)
+        self._sha256 = index.sha256
+        self._samples = np.memmap(samples_path(index_path), dtype="<i2", mode="r")
 
     def __len__(self) -> int:
         return len(self.audio_ids)
@@ -46,80 +56,130 @@ class PackedStore:
         waveform = np.zeros(num_samples, dtype=np.float32)
         available = max(0, min(num_samples, int(self.lengths[clip]) - first_sample))
         start = int(self.offsets[clip]) + first_sample
-        np.multiply(self._samples[start : start + available], np.float32(1.0 / _FULL_SCALE), out=waveform[:available])
+        np.multiply(self._samples[start : start + available], np.float32(1.0 / FULL_SCALE), out=waveform[:available])
         return waveform
+
+    def keep(self, positions: Sequence[int]) -> PackedStore:
+        """This store, narrowed in place to the clips at `positions`, in that order."""
+        self.audio_ids = tuple(self.audio_ids[position] for position in positions)
+        self._sha256 = tuple(self._sha256[position] for position in positions)
+        self.offsets, self.lengths = self.offsets[list(positions)], self.lengths[list(positions)]
+        return self
+
+    def verify(self) -> None:
+        """Read every sample; CorpusError names the first clip that is not as it was packed."""
+        progress = tqdm(range(len(self)), desc=f"verifying {self.index_path.stem}", unit="clip", disable=None)
+        for clip in progress:
+            start = int(self.offsets[clip])
+            samples = self._samples[start : start + int(self.lengths[clip])]
+            if hashlib.sha256(samples.tobytes()).hexdigest() != self._sha256[clip]:
+                raise CorpusError(
+                    f"{samples_path(self.index_path)}: {self.audio_ids[clip]} (clip {clip + 1} of {len(self)}) is not "
+                    f"as it was packed; pack it anew with `recipes/prepare_data.py --verify --clean`"
+                )
 
 
 def is_packed(clip_set: ClipSet, folder: Path, sample_rate: int) -> bool:
-    """Whether the store of `clip_set` as it now is on disk is there."""
-    return _is_complete(_index_path(clip_set, folder, sample_rate))
+    """Whether a store of `clip_set` as it now is on disk is there."""
+    return _locate(clip_set, sources_of(clip_set), folder, sample_rate) is not None
 
 
-def open_store(clip_set: ClipSet, folder: Path, sample_rate: int) -> PackedStore:
+def open_store(clip_set: ClipSet, folder: Path, sample_rate: int, num_threads: int | None = None) -> PackedStore:
     """The store of `clip_set` at `sample_rate`, packed now where none fits. AudioError names a bad file."""
-    index_path = _index_path(clip_set, folder, sample_rate)
-    if not _is_complete(index_path):
-        _pack(clip_set, index_path, sample_rate)
-    return PackedStore(index_path)
+    sources = sources_of(clip_set)
+    located = _locate(clip_set, sources, folder, sample_rate)
+    if located is None:
+        change = changes_since_packed(clip_set, folder, sample_rate)
+        if change is not None:
+            LOG.info("%s; packing it anew", change)
+        index_path = index_path_of(clip_set.name, sources, folder, sample_rate)
+        pack(clip_set, sources, index_path, sample_rate, num_threads)
+        return PackedStore(index_path)
+    index_path, positions = located
+    store = PackedStore(index_path)
+    return store if positions is None else store.keep(positions)
 
 
-def _index_path(clip_set: ClipSet, folder: Path, sample_rate: int) -> Path:
-    return folder / f"{clip_set.name}-{_fingerprint(clip_set, sample_rate)[:12]}.json"
+def changes_since_packed(clip_set: ClipSet, folder: Path, sample_rate: int) -> str | None:
+    """What became of the sources of an older store of the set, in words; None where there is none."""
+    sources = sources_of(clip_set)
+    older = [index for _, index in _stores_of(clip_set, sources, folder, sample_rate)]
+    if not older:
+        return None
+    index = max(older, key=lambda index: len(set(index.sources) & set(sources)))
+    before, now = ({source.path: source for source in of} for of in (index.sources, sources))
+    changed = [path for path, source in now.items() if path in before and before[path] != source]
+    new, gone = len(now.keys() - before.keys()), len(before.keys() - now.keys())
+    words = [f"{len(changed)} of {len(now)} recordings changed (first {Path(changed[0]).name})"] if changed else []
+    words += [f"{new} of {len(now)} recordings are new"] if new else []
+    words += [f"{gone} of {len(before)} recordings are gone"] if gone else []
+    return f"{clip_set.name}: {', '.join(words) or 'its recordings are in another order'} since it was packed"
 
 
-def _is_complete(index_path: Path) -> bool:
-    return index_path.is_file() and index_path.with_suffix(".int16").is_file()
+def remove_old_stores(clip_set: ClipSet, folder: Path, sample_rate: int, damaged_too: bool = True) -> list[Path]:
+    """Remove the stores of `clip_set` at this rate whose sources are no more as they were, and abandoned packings.
+
+    With `damaged_too` also its present store where it cannot be opened. Returns what was removed.
+    """
+    sources = sources_of(clip_set)
+    present = index_path_of(clip_set.name, sources, folder, sample_rate)
+    old = {path for path, _ in _stores_of(clip_set, sources, folder, sample_rate)} - {present}
+    if damaged_too and is_complete(present) and _read_or_none(present) is None:
+        old.add(present)
+    abandoned = {folder / f"{path.name.removesuffix('.int16.partial')}.json" for path in folder.glob("*.int16.partial")}
+    old |= {path for path in abandoned if name_of(path) == clip_set.name and path != present}
+    return [file for path in sorted(old) for file in remove_store(path)]
 
 
-def _pack(clip_set: ClipSet, index_path: Path, sample_rate: int) -> None:
-    # Two trainings may pack the same set at once: each writes its own file, and the later one replaces its equal.
-    partial = index_path.with_suffix(f".{os.getpid()}.partial")
+def remove_store(index_path: Path) -> list[Path]:
+    """Remove a store and what is left of its packing, unless somebody packs it right now."""
+    lock = FileLock(lock_path(index_path))
     try:
-        index_path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            lengths = _write_samples(clip_set, partial, sample_rate)
-            partial.replace(index_path.with_suffix(".int16"))
-            partial.write_text(json.dumps(_index(clip_set, sample_rate, lengths)), encoding="utf-8")
-            partial.replace(index_path)
-        finally:
-            partial.unlink(missing_ok=True)
-    except OSError as error:
-        raise CorpusError(f"{index_path.parent}: the store cannot be written ({error.strerror})") from None
+        with lock.acquire(timeout=0):
+            # The index first: without it there is no store.
+            files = [index_path, samples_path(index_path), *partial_paths(index_path)]
+            removed = [path for path in files if path.exists()]
+            for path in (*removed, lock_path(index_path)):
+                path.unlink(missing_ok=True)
+            return removed
+    except Timeout:
+        return []
 
 
-def _write_samples(clip_set: ClipSet, path: Path, sample_rate: int) -> list[int]:
-    """All samples, one clip after another; samples of each."""
-    lengths = []
-    decoded = decode_recordings([clip.path for clip in clip_set.clips], sample_rate)
-    with path.open("wb") as stream:
-        # No bar where nobody watches (disable=None), so that a refusal stays one line in a log.
-        for waveform in tqdm(
-            decoded, total=len(clip_set.clips), desc=f"packing {clip_set.name}", unit="clip", disable=None
-        ):
-            stream.write(_to_int16(waveform).tobytes())
-            lengths.append(len(waveform))
-    return lengths
+def _locate(
+    clip_set: ClipSet, sources: Sequence[Source], folder: Path, sample_rate: int
+) -> tuple[Path, list[int] | None] | None:
+    """The index that holds these sources, and where in it they are (None: it is theirs alone)."""
+    own = index_path_of(clip_set.name, sources, folder, sample_rate)
+    if is_complete(own):
+        return own, None
+    for path in sorted(folder.glob("*.json")):
+        name = name_of(path)
+        if name is None or not f"{clip_set.name}_".startswith(f"{name}_") or not is_complete(path):
+            continue
+        index = _read_or_none(path)
+        if index is None or index.sample_rate != sample_rate:
+            continue
+        position = {source: number for number, source in enumerate(index.sources)}
+        if all(source in position for source in sources):
+            return path, [position[source] for source in sources]
+    return None
 
 
-def _index(clip_set: ClipSet, sample_rate: int, lengths: list[int]) -> dict[str, Any]:
-    return {
-        "format": _FORMAT,
-        "sample_rate": sample_rate,
-        "audio_ids": [clip.audio_id for clip in clip_set.clips],
-        "offsets": [0, *np.cumsum(lengths).tolist()][:-1],
-        "lengths": lengths,
-    }
+def _stores_of(
+    clip_set: ClipSet, sources: Sequence[Source], folder: Path, sample_rate: int
+) -> Iterator[tuple[Path, StoreIndex]]:
+    """The stores of this name and rate that hold any of these recordings, as they are or as they were."""
+    paths = {source.path for source in sources}
+    for path in sorted(folder.glob(f"{clip_set.name}-*.json")):
+        index = _read_or_none(path) if name_of(path) == clip_set.name else None
+        if index is not None and index.sample_rate == sample_rate and paths & {source.path for source in index.sources}:
+            yield path, index
 
 
-def _to_int16(waveform: Waveform) -> NDArray[np.int16]:
-    """Round to 16 bits. Exact for 16-bit sources; resampling may overshoot full scale, which is clipped."""
-    rounded: NDArray[np.int16] = np.rint(waveform * _FULL_SCALE).clip(-_FULL_SCALE, _FULL_SCALE - 1).astype(np.int16)
-    return rounded
-
-
-def _fingerprint(clip_set: ClipSet, sample_rate: int) -> str:
-    digest = hashlib.sha256(f"{_FORMAT} {sample_rate}".encode())
-    for clip in clip_set.clips:
-        status = clip.path.stat()
-        digest.update(f"{clip.path.resolve()} {status.st_size} {status.st_mtime_ns}\n".encode())
-    return digest.hexdigest()
+def _read_or_none(path: Path) -> StoreIndex | None:
+    """The index of a store, None where it is damaged or of another format."""
+    try:
+        return read_index(path)
+    except CorpusError:
+        return None

@@ -26,6 +26,17 @@ class SoundscapesOptions(Options):
     part: str = Field(description="The part of it: train, validation, test ...")
 
 
+def list_parts(root: Path) -> tuple[str, ...]:
+    """The parts of a generated folder, by name. CorpusError when it has none."""
+    parts = tuple(sorted(path.parent.name for path in root.glob("*/soundscapes.tsv")))
+    if not parts:
+        raise CorpusError(
+            f"{root}: no soundscapes here (no PART/soundscapes.tsv); make them with "
+            f"`python recipes/generate_soundscapes.py --conf_file CONF --output_dir {root}`"
+        )
+    return parts
+
+
 def read_soundscapes(
     options: SoundscapesOptions, supervision: Supervision, labels: Collection[str] | None = None
 ) -> ClipSet:
@@ -53,4 +64,6 @@ def read_soundscapes(
         raise CorpusError(f"{missing[0]}: missing ({len(missing)} of {len(clips)} recordings); generate the part again")
     listed = table.by_audio_id()
     events = {clip.audio_id: listed.get(clip.audio_id, ()) for clip in clips}
-    return ClipSet(f"{options.root.name}_{options.part}", clips, supervision, events, tags_of(events))
+    # Resolved, so that a set has one name, and one store, wherever it is named from.
+    name = f"{options.root.resolve().name}_{options.part}"
+    return ClipSet(name, clips, supervision, events, tags_of(events), durations_table=durations_path)
