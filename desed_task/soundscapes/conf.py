@@ -19,6 +19,7 @@ from desed_task.soundscapes.folders import FoldersOptions, build_folders_soundba
 from desed_task.soundscapes.procedural.bank import ProceduralOptions, build_procedural_soundbank
 from desed_task.soundscapes.scene import SceneOptions
 from desed_task.soundscapes.soundbank import Soundbank, require_labels
+from desed_task.soundscapes.stretch import require_stretch
 from desed_task.soundscapes.table import TableOptions, build_table_soundbank
 
 _PART_NAME = re.compile(r"[A-Za-z0-9_-]+")
@@ -79,10 +80,14 @@ def build_soundbank(options: AnySoundbankOptions, split: str, seed: int) -> Soun
 
 
 def check_soundbanks(options: SoundscapesOptions) -> None:
-    """Refuse what would stop the generation half-way: a missing folder, an unknown class or split."""
+    """Refuse what would stop the generation half-way: a missing folder or package, an unknown class or split."""
     for part in options.parts:
-        split = options.split_of(part)
-        require_labels(build_soundbank(options.soundbank, split, options.seed), options.scene_of(part).labels, split)
+        split, scene = options.split_of(part), options.scene_of(part)
+        if scene.variation.stretches:
+            require_stretch()
+        if scene.room is not None:
+            scene.room.check_files()
+        require_labels(build_soundbank(options.soundbank, split, options.seed), scene.labels, split)
 
 
 def is_part_name(name: str) -> bool:

@@ -13,8 +13,8 @@ from typing import Any
 
 import yaml
 
-from desed_task.errors import DesedTaskError
-from desed_task.options import write_options
+from desed_task.errors import DesedTaskError, OptionsError
+from desed_task.options import check_options, write_options
 from desed_task.soundscapes.conf import SoundscapesOptions, is_part_name
 
 OPTIONS_FILE = "soundscapes.yaml"
@@ -35,7 +35,7 @@ def open_output_dir(output_dir: Path, options: SoundscapesOptions, overwrite: bo
         _write_options(options, path)
         return
     made_by = _read_plain(path)
-    difference = _first_difference(made_by, json.loads(options.model_dump_json()))
+    difference = _first_difference(_with_later_keys(made_by), json.loads(options.model_dump_json()))
     if overwrite:
         for part in filter(is_part_name, made_by.get("parts", {})):
             shutil.rmtree(output_dir / part, ignore_errors=True)
@@ -61,6 +61,16 @@ def _read_plain(path: Path) -> dict[str, Any]:
         tree = None
     if not isinstance(tree, dict):
         raise DesedTaskError(f"{path}: is not the options of generated soundscapes; choose another --output_dir")
+    return tree
+
+
+def _with_later_keys(made_by: dict[str, Any]) -> dict[str, Any]:
+    """Stored options with the defaults of keys that have come since; as they are where they no longer pass."""
+    try:
+        options = check_options(made_by, SoundscapesOptions)
+    except OptionsError:
+        return made_by
+    tree: dict[str, Any] = json.loads(options.model_dump_json())
     return tree
 
 

@@ -1,6 +1,7 @@
 """Rendering: a drawn scene becomes a waveform and its annotation.
 
-The background is set to its level; each event is cut, varied, faded and set to its SNR over the background. Should the
+The background is set to its level; each event is cut, varied, faded, reverberated where the scene has a room, and set
+to its SNR over the background (measured from its onset to its offset; a tail after that is not counted). Should the
 sum exceed full scale, the whole mixture is scaled down: levels keep their relations and nothing clips.
 """
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from desed_task.audio.reading import Waveform
 from desed_task.events import Event
+from desed_task.soundscapes.room import reverberate
 from desed_task.soundscapes.scene import PlacedEvent, Scene
 from desed_task.soundscapes.soundbank import Soundbank
 from desed_task.soundscapes.variation import apply_variation
@@ -40,12 +42,15 @@ def render_stems(scene: Scene, soundbank: Soundbank) -> tuple[Waveform, list[Wav
 def _render_event(placed: PlacedEvent, scene: Scene, soundbank: Soundbank) -> Waveform:
     waveform = soundbank.read_event(placed.sound)[placed.first : placed.first + placed.num_samples]
     varied = apply_variation(waveform, placed.variation)[: placed.heard_samples]
-    return _at_level(_faded(varied, scene.fade_samples), scene.background_db + placed.snr_db)
+    heard = _faded(varied, scene.fade_samples)
+    if placed.response is not None:
+        heard = reverberate(heard, placed.response)[: scene.num_samples - placed.onset_sample]
+    return _at_level(heard, scene.background_db + placed.snr_db, placed.heard_samples)
 
 
-def _at_level(waveform: Waveform, level_db: float) -> Waveform:
-    """The waveform at this RMS relative to full scale; silence stays silence."""
-    rms = float(np.sqrt(np.mean(np.square(waveform, dtype=np.float64))))
+def _at_level(waveform: Waveform, level_db: float, num_measured: int | None = None) -> Waveform:
+    """The waveform at this RMS, of its first `num_measured` samples, relative to full scale; silence stays silence."""
+    rms = float(np.sqrt(np.mean(np.square(waveform[:num_measured], dtype=np.float64))))
     return waveform * np.float32(10 ** (level_db / 20) / max(rms, 1e-9))
 
 

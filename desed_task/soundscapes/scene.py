@@ -7,14 +7,15 @@ milliseconds, as the tables write them.
 Rules: an event is placed only where no more than `max_overlap` events sound at any moment; when 20 random onsets do not
 offer such a place, it is left out. An event longer than the limit drawn for it is cut to a random excerpt that begins
 and ends audibly. An event shorter than `min_event_seconds` is annotated as that long. Events of one class less than
-`same_class_gap_seconds` apart are one event in the annotation (DESED: 150 ms).
+`same_class_gap_seconds` apart are one event in the annotation (DESED: 150 ms). Where sources must be distinct, a sound
+whose source is already in the scene is drawn again, 20 times at most, then left out.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 import numpy as np
@@ -24,11 +25,15 @@ from desed_task.errors import DesedTaskError
 from desed_task.events import Event, merge_close_events
 from desed_task.labels import LabelSet
 from desed_task.options import Options
+from desed_task.soundscapes.classes import CoOccurrenceTable, check_co_occurrence, drawn_classes, drawn_co_occurring
+from desed_task.soundscapes.ranges import Range
+from desed_task.soundscapes.room import Room, RoomOptions, RoomResponse
 from desed_task.soundscapes.silence import draw_excerpt
 from desed_task.soundscapes.soundbank import SAMPLE_RATE, Sound, Soundbank
-from desed_task.soundscapes.variation import Range, Variation, VariationOptions, draw_variation
+from desed_task.soundscapes.variation import Variation, VariationOptions, draw_variation
 
 _PLACEMENT_TRIES = 20
+_DISTINCT_TRIES = 20
 _MILLISECOND_SAMPLES = SAMPLE_RATE // 1000
 
 
@@ -44,6 +49,13 @@ class SceneOptions(Options):
 
     labels: Annotated[tuple[str, ...], AfterValidator(_label_names)] = Field(description="Classes that may occur.")
     class_weights: dict[str, float] = Field(default={}, description="How often a class is drawn, the others having 1.")
+    classes_per_scene: int | None = Field(
+        default=None, ge=1, description="Classes that the events of one scene are of; 1 gives unimodal scenes."
+    )
+    co_occurrence: CoOccurrenceTable | None = Field(
+        default=None, description="Class -> what occurs with it, or a file of that; replaces counts and weights."
+    )
+    distinct_sources: bool = Field(default=False, description="Whether no source may be heard twice in a scene.")
     duration_seconds: float = Field(default=10.0, gt=0, description="Length of a scene.")
     num_events: tuple[int, int] = Field(default=(1, 5), description="Fewest and most events of a scene.")
     snr_db: Range = Field(default=(6.0, 30.0), description="Level of an event over the background.")
@@ -54,6 +66,7 @@ class SceneOptions(Options):
     fade_milliseconds: float = Field(default=10.0, ge=0, description="Fade at both ends of an event.")
     same_class_gap_seconds: float = Field(default=0.150, ge=0, description="Closer events of one class are one.")
     variation: VariationOptions = Field(default=VariationOptions(), description="Random changes to each placed event.")
+    room: RoomOptions | None = Field(default=None, description="Rooms in which events are heard; none: as recorded.")
 
     @model_validator(mode="after")
     def _is_consistent(self) -> SceneOptions:
@@ -65,6 +78,10 @@ class SceneOptions(Options):
                 raise ValueError(f"class_weights: {label!r}: {weight} must be a class of `labels` with a weight >= 0")
         if not any(self.class_weights.get(label, 1.0) for label in self.labels):
             raise ValueError("class_weights: every class has weight 0; give one of them more")
+        if self.co_occurrence is not None:
+            if self.class_weights or self.classes_per_scene is not None:
+                raise ValueError("co_occurrence says which classes occur; remove class_weights and classes_per_scene")
+            check_co_occurrence(self.co_occurrence, self.labels)
         if not self.min_event_seconds <= self.max_event_seconds[0]:
             raise ValueError(
                 f"max_event_seconds {list(self.max_event_seconds)} goes below min_event_seconds "
@@ -77,7 +94,10 @@ class SceneOptions(Options):
 
 @dataclass(frozen=True)
 class PlacedEvent:
-    """One sound in a scene: `num_samples` of it from sample `first` on, varied, heard from `onset_sample` on."""
+    """One sound in a scene: `num_samples` of it from sample `first` on, varied, heard from `onset_sample` on.
+
+    Of its reverberation only what falls into `heard_samples` belongs to the event.
+    """
 
     sound: Sound
     first: int
@@ -86,6 +106,7 @@ class PlacedEvent:
     onset_sample: int
     heard_samples: int
     snr_db: float
+    response: RoomResponse | None = None
 
 
 @dataclass(frozen=True)
@@ -125,12 +146,12 @@ def draw_scene(rng: np.random.Generator, options: SceneOptions, soundbank: Sound
     num_samples = round(options.duration_seconds * SAMPLE_RATE)
     background = soundbank.backgrounds.draw(rng, num_samples)
     background_db = float(rng.uniform(*options.background_db))
-    weights = np.array([options.class_weights.get(label, 1.0) for label in options.labels])
+    room = Room(rng.spawn(1)[0], options.room) if options.room is not None else None
     placed: list[PlacedEvent] = []
-    for _ in range(rng.integers(options.num_events[0], options.num_events[1] + 1)):
-        label = options.labels[rng.choice(len(weights), p=weights / weights.sum())]
+    for label in _drawn_labels(rng, options):
         event = _draw_event(rng, options, soundbank, label, num_samples, placed)
-        placed += [] if event is None else [event]
+        response = room.draw_response() if room is not None else None
+        placed += [] if event is None else [replace(event, response=response)]
     return Scene(
         num_samples=num_samples,
         background=background,
@@ -142,6 +163,12 @@ def draw_scene(rng: np.random.Generator, options: SceneOptions, soundbank: Sound
     )
 
 
+def _drawn_labels(rng: np.random.Generator, options: SceneOptions) -> Iterator[str]:
+    if options.co_occurrence is not None:
+        return drawn_co_occurring(rng, options.co_occurrence)
+    return drawn_classes(rng, options.labels, options.class_weights, options.num_events, options.classes_per_scene)
+
+
 def _draw_event(
     rng: np.random.Generator,
     options: SceneOptions,
@@ -150,12 +177,14 @@ def _draw_event(
     scene_samples: int,
     placed: Sequence[PlacedEvent],
 ) -> PlacedEvent | None:
-    """A sound, the part of it that is heard, and a place for it; None when there is no room."""
-    sound = soundbank.draw_event(rng, event_label)
+    """A sound, the part of it that is heard, and a place for it; None when there is none."""
+    sound = _draw_sound(rng, options, soundbank, event_label, placed)
+    if sound is None:
+        return None
     waveform = soundbank.read_event(sound)
     variation = draw_variation(rng, options.variation)
     heard_limit = min(round(rng.uniform(*options.max_event_seconds) * SAMPLE_RATE), scene_samples)
-    limit = max(1, math.floor(heard_limit * variation.speed))
+    limit = variation.source_samples(heard_limit)
     first, last = draw_excerpt(rng, waveform, limit, SAMPLE_RATE, soundbank.isolation.below_peak_db)
     heard = min(variation.num_samples(last - first), scene_samples)
     snr_db = float(rng.uniform(*options.snr_db))
@@ -164,6 +193,22 @@ def _draw_event(
         onset = int(rng.integers(latest + 1)) * _MILLISECOND_SAMPLES
         if _most_overlapping(placed, onset, onset + heard) < options.max_overlap:
             return PlacedEvent(sound, first, last - first, variation, onset, heard, snr_db)
+    return None
+
+
+def _draw_sound(
+    rng: np.random.Generator,
+    options: SceneOptions,
+    soundbank: Soundbank,
+    event_label: str,
+    placed: Sequence[PlacedEvent],
+) -> Sound | None:
+    """A sound of a class; None when no source is left that the scene does not have."""
+    taken = {event.sound.source for event in placed} if options.distinct_sources else set()
+    for _ in range(_DISTINCT_TRIES):
+        sound = soundbank.draw_event(rng, event_label)
+        if sound.source not in taken:
+            return sound
     return None
 
 

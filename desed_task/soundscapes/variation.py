@@ -1,12 +1,13 @@
 """Variation: what makes two placements of one recording sound different. Off unless a conf asks for it.
 
-Playback speed (pitch and length change together, as on a tape), a tilt of the spectrum, one raised or lowered band, and
-a level that ramps over the event (something approaches or leaves). The SNR of the scene is set afterwards, so a
-variation never changes how loud an event is as a whole.
+Playback speed (pitch and length change together, as on a tape), time stretch (length alone), pitch shift (pitch alone),
+a tilt of the spectrum, one raised or lowered band, and a level that ramps over the event (something approaches or
+leaves). The SNR of the scene is set afterwards, so a variation never changes how loud an event is as a whole.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -15,37 +16,35 @@ from pydantic import AfterValidator, Field
 
 from desed_task.audio.reading import Waveform, resample
 from desed_task.options import Options
+from desed_task.soundscapes.ranges import Range, within
 from desed_task.soundscapes.soundbank import SAMPLE_RATE
+from desed_task.soundscapes.stretch import stretch
 
 _PIVOT_HERTZ = 1000.0
 _BAND_CENTERS_HERTZ = (150.0, 6000.0)
 _BAND_OCTAVES = 0.7
 
 
-def _ordered(bounds: tuple[float, float]) -> tuple[float, float]:
-    if bounds[0] > bounds[1]:
-        raise ValueError(f"the range {list(bounds)} runs backwards; write the smaller number first")
-    return bounds
-
-
-Range = Annotated[tuple[float, float], AfterValidator(_ordered)]
-
-
-def _speeds(bounds: tuple[float, float]) -> tuple[float, float]:
-    if not 0.5 <= bounds[0] <= bounds[1] <= 2.0:
-        raise ValueError(f"speeds must lie between 0.5 and 2, got {list(bounds)}")
-    return bounds
-
-
 class VariationOptions(Options):
     """Ranges from which each placement draws; the defaults change nothing."""
 
-    speed: Annotated[Range, AfterValidator(_speeds)] = Field(
+    speed: Annotated[Range, AfterValidator(within(0.5, 2.0, "speeds"))] = Field(
         default=(1.0, 1.0), description="Playback speed, a factor."
+    )
+    time_stretch: Annotated[Range, AfterValidator(within(0.5, 2.0, "stretches"))] = Field(
+        default=(1.0, 1.0), description="Factor on an event's length that leaves its pitch as it is."
+    )
+    pitch_semitones: Annotated[Range, AfterValidator(within(-12.0, 12.0, "semitones"))] = Field(
+        default=(0.0, 0.0), description="Change of pitch that leaves an event's length as it is."
     )
     tilt_db_per_octave: Range = Field(default=(0.0, 0.0), description="Slope added to the spectrum around 1 kHz.")
     band_db: Range = Field(default=(0.0, 0.0), description="Gain of one band between 150 Hz and 6 kHz.")
     ramp_db: Range = Field(default=(0.0, 0.0), description="Level change from the beginning to the end of the event.")
+
+    @property
+    def stretches(self) -> bool:
+        """Whether any placement may be stretched or shifted."""
+        return self.time_stretch != (1.0, 1.0) or self.pitch_semitones != (0.0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -57,14 +56,24 @@ class Variation:
     band_hertz: float = _PIVOT_HERTZ
     band_db: float = 0.0
     ramp_db: float = 0.0
+    time_stretch: float = 1.0
+    pitch_semitones: float = 0.0
 
     def num_samples(self, num_samples: int) -> int:
-        """How many samples are left of `num_samples` after the change of speed."""
-        return max(1, round(num_samples / self.speed))
+        """How many samples are left of `num_samples` after the change of speed and the stretch."""
+        return max(1, round(num_samples / self.speed * self.time_stretch))
+
+    def source_samples(self, num_samples: int) -> int:
+        """How many samples of a sound are heard in `num_samples` of a scene."""
+        return max(1, math.floor(num_samples * self.speed / self.time_stretch))
 
 
 def draw_variation(rng: np.random.Generator, options: VariationOptions) -> Variation:
-    """Draw from every range (also from those of one value, so that a range more leaves other draws as they are)."""
+    """Draw from every range (also those of one value, so that a change of one range leaves other draws as they are).
+
+    Ranges that came later than the first four draw from a stream of their own: scenes of older confs stay the same.
+    """
+    later = rng.spawn(1)[0]
     low, high = np.log(_BAND_CENTERS_HERTZ)
     return Variation(
         speed=float(np.exp(rng.uniform(*np.log(options.speed)))),
@@ -72,12 +81,16 @@ def draw_variation(rng: np.random.Generator, options: VariationOptions) -> Varia
         band_hertz=float(np.exp(rng.uniform(low, high))),
         band_db=float(rng.uniform(*options.band_db)),
         ramp_db=float(rng.uniform(*options.ramp_db)),
+        time_stretch=float(np.exp(later.uniform(*np.log(options.time_stretch)))),
+        pitch_semitones=float(later.uniform(*options.pitch_semitones)),
     )
 
 
 def apply_variation(waveform: Waveform, variation: Variation) -> Waveform:
     """(samples,) -> (variation.num_samples(samples),); the same samples when nothing was drawn."""
-    varied = _played_at(waveform, variation.speed, variation.num_samples(len(waveform)))
+    played = _played_at(waveform, variation.speed)
+    num_samples = variation.num_samples(len(waveform))
+    varied = stretch(played, SAMPLE_RATE, variation.time_stretch, variation.pitch_semitones, num_samples)
     if variation.tilt_db_per_octave or variation.band_db:
         varied = _equalised(varied, variation)
     if variation.ramp_db:
@@ -85,10 +98,11 @@ def apply_variation(waveform: Waveform, variation: Variation) -> Waveform:
     return varied
 
 
-def _played_at(waveform: Waveform, speed: float, num_samples: int) -> Waveform:
+def _played_at(waveform: Waveform, speed: float) -> Waveform:
     if speed == 1.0:
         return waveform
     played = resample(waveform, round(SAMPLE_RATE * speed), SAMPLE_RATE)
+    num_samples = Variation(speed=speed).num_samples(len(waveform))
     return np.pad(played, (0, max(0, num_samples - len(played))))[:num_samples]
 
 

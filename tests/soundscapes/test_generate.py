@@ -37,6 +37,21 @@ def test_any_number_of_processes_gives_the_same(folder_bank: Path, tmp_path: Pat
     assert len(audio_of(tmp_path / "alone")) == 9
 
 
+def test_any_number_of_processes_gives_the_same_with_everything_on(folder_bank: Path, tmp_path: Path) -> None:
+    everything = {
+        "labels": ["Cat", "Dog"],
+        "duration_seconds": 2.0,
+        "variation": {"speed": [0.9, 1.1], "time_stretch": [0.8, 1.25], "pitch_semitones": [-2, 2]},
+        "room": {"probability": 0.7},
+        "co_occurrence": {"Dog": {"classes": ["Cat", "Dog"], "probas": [1, 1], "max_events": 3}},
+    }
+    options = options_of(folder_bank, scene=everything)
+    generated = {jobs: generate_part(options, "train", tmp_path / str(jobs), jobs) for jobs in (1, 2, 3)}
+    assert generated[1] == generated[2] == generated[3]
+    assert audio_of(tmp_path / "1") == audio_of(tmp_path / "2") == audio_of(tmp_path / "3")
+    assert len(audio_of(tmp_path / "1")) == 9
+
+
 def test_a_scene_does_not_depend_on_how_many_there_are(folder_bank: Path, tmp_path: Path) -> None:
     few = generate_part(options_of(folder_bank), "weak", tmp_path / "few", 1)
     more = options_of(folder_bank, parts={"weak": {"num_scenes": 5, "split": "train"}})
@@ -106,3 +121,16 @@ def test_the_committed_confs_vary_training_parts_only(project: Path) -> None:
     assert {options.split_of(part) for part in ("train", "weak", "unlabeled")} == {"train"}
     assert options.scene_of("weak").variation.speed == (0.8, 1.25)
     assert np.array_equal(options.scene.snr_db, (6, 30))
+
+
+@pytest.mark.parametrize("name", ["desed_like", "esc10_semi"])
+def test_unlabeled_clips_of_the_confs_with_few_labels_come_from_a_split_of_their_own(project: Path, name: str) -> None:
+    options = read_options(project / "confs" / "soundscapes" / f"{name}.yaml", SoundscapesOptions)
+    scenes = {part: options.parts[part].num_scenes for part in options.parts}
+    assert scenes == {"train": 300, "weak": 300, "unlabeled": 900, "validation": 100, "test": 300}
+    assert options.split_of("weak") == options.split_of("train") == "train"
+    assert [options.split_of(part) for part in ("unlabeled", "validation", "test")] == [
+        "unlabeled",
+        "validation",
+        "test",
+    ]

@@ -14,6 +14,8 @@ from desed_task.soundscapes.soundbank import Soundbank
 
 VARIED = {"speed": [0.8, 1.25], "tilt_db_per_octave": [-2, 2], "band_db": [-6, 6], "ramp_db": [-6, 6]}
 
+STRETCHED = {"time_stretch": [0.8, 1.25], "pitch_semitones": [-2, 2]}
+
 
 @pytest.fixture
 def soundbank(folder_bank: Path) -> Soundbank:
@@ -30,7 +32,7 @@ def power_db(waveform: np.ndarray) -> float:
     return float(10 * np.log10(np.mean(waveform.astype(np.float64) ** 2)))
 
 
-@pytest.mark.parametrize("variation", [{}, VARIED])
+@pytest.mark.parametrize("variation", [{}, VARIED, STRETCHED])
 @pytest.mark.parametrize("seed", range(4))
 def test_the_snr_in_the_mixture_is_the_one_that_was_drawn(soundbank: Soundbank, seed: int, variation: dict) -> None:
     scene = draw(soundbank, seed, snr_db=[0.0, 30.0], background_db=[-50, -40], variation=variation)
@@ -49,6 +51,25 @@ def test_nothing_but_background_is_heard_outside_the_events(soundbank: Soundbank
     first, last = round(event.onset * 16_000), round(event.offset * 16_000)
     assert np.array_equal(mixture[:first], background[:first])
     assert np.array_equal(mixture[last:], background[last:])
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_in_a_room_onset_and_level_stay_and_a_tail_follows(soundbank: Soundbank, seed: int) -> None:
+    keys = {"snr_db": [0.0, 30.0], "max_event_seconds": [0.4, 0.4]}
+    dry = draw(soundbank, seed, **keys)
+    wet = draw(soundbank, seed, **keys, room={"rt60_seconds": [0.6, 0.6], "direct_to_reverberant_db": [0, 0]})
+    mixture, (event,) = render_scene(wet, soundbank)
+    background, _ = render_scene(replace(wet, placed=()), soundbank)
+    first, last = round(event.onset * 16_000), round(event.offset * 16_000)
+    heard = mixture - background
+    assert [event] == dry.events()
+    assert np.array_equal(mixture[:first], background[:first])
+    assert power_db(heard[first:last]) - power_db(background) == pytest.approx(wet.placed[0].snr_db, abs=0.05)
+    if last + 6400 < len(heard):
+        # 60 dB in 0.6 s: 0.3 s after the offset some 30 dB have gone, more or less for the tones of this soundbank.
+        fallen = power_db(heard[last : last + 1600]) - power_db(heard[last + 4800 : last + 6400])
+        assert power_db(heard[last : last + 1600]) > power_db(heard[first:last]) - 25
+        assert 20 < fallen < 40
 
 
 def test_a_loud_mixture_is_scaled_not_clipped(soundbank: Soundbank) -> None:

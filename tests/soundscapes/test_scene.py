@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -30,6 +31,18 @@ class ToneBank:
 
     def read_event(self, sound: Sound) -> np.ndarray:
         return self._waveform
+
+
+class NumberedBank(ToneBank):
+    """Tones of `num_sources` sources."""
+
+    def __init__(self, seconds: float, num_sources: int) -> None:
+        super().__init__(seconds)
+        self._num_sources = num_sources
+
+    def draw_event(self, rng: np.random.Generator, event_label: str) -> Sound:
+        source = f"{event_label}{rng.integers(self._num_sources)}"
+        return Sound(event_label, source, source, 0)
 
 
 def options_of(**keys: object) -> SceneOptions:
@@ -87,6 +100,38 @@ def test_a_sound_longer_than_the_scene_fits_into_it() -> None:
         assert 2.98 <= event.duration <= 3.0
 
 
+def test_a_stretched_sound_keeps_within_the_limit() -> None:
+    stretched = {"max_event_seconds": [2.0, 2.0], "variation": {"time_stretch": [1.5, 2.0]}}
+    lengths = [p.heard_samples / RATE for s in scenes(ToneBank(8.0), **stretched) for p in s.placed]
+    assert 1.9 < min(lengths) <= max(lengths) <= 2.0
+
+
+def test_the_table_of_co_occurrence_decides_the_classes() -> None:
+    table = {"Dog": {"classes": ["Cat"], "probas": [1.0], "count_probas": [0, 0, 1]}}
+    for scene in scenes(ToneBank(0.2), co_occurrence=table):
+        assert Counter(placed.sound.event_label for placed in scene.placed) == {"Dog": 1, "Cat": 2}
+
+
+def test_a_unimodal_scene_has_one_class_of_distinct_sources() -> None:
+    unimodal = {"classes_per_scene": 1, "distinct_sources": True, "num_events": [3, 3], "max_overlap": 3}
+    drawn = scenes(NumberedBank(0.2, num_sources=5), **unimodal)
+    assert {len({placed.sound.event_label for placed in scene.placed}) for scene in drawn} == {1}
+    assert {len({placed.sound.source for placed in scene.placed}) for scene in drawn} == {3}
+    assert {placed.sound.event_label for scene in drawn for placed in scene.placed} == {"Cat", "Dog"}
+
+
+def test_where_sources_run_out_events_are_left_out() -> None:
+    drawn = scenes(NumberedBank(0.2, num_sources=1), classes_per_scene=1, distinct_sources=True, num_events=[3, 3])
+    assert {len(scene.placed) for scene in drawn} == {1}
+
+
+def test_a_room_leaves_every_other_draw_as_it_is() -> None:
+    for dry, wet in zip(scenes(ToneBank(0.5)), scenes(ToneBank(0.5), room={}), strict=True):
+        assert wet.events() == dry.events()
+        assert [replace(placed, response=None) for placed in wet.placed] == list(dry.placed)
+        assert all(placed.response is not None for placed in wet.placed)
+
+
 def scene_of(*placed: tuple[str, float, float]) -> Scene:
     """(label, onset, offset) in seconds, in a scene of ten."""
     events = tuple(
@@ -124,6 +169,9 @@ def test_an_event_under_the_minimum_is_annotated_as_that_long() -> None:
         ({"class_weights": {"Dog": 0.0, "Cat": 0.0}}, r"every class has weight 0"),
         ({"max_event_seconds": [0.01, 2.0]}, r"goes below min_event_seconds"),
         ({"variation": {"speed": [0.1, 1.0]}}, r"speeds must lie between 0.5 and 2"),
+        ({"variation": {"time_stretch": [0.1, 1.0]}}, r"stretches must lie between 0.5 and 2"),
+        ({"variation": {"pitch_semitones": [-1.0, 24.0]}}, r"semitones must lie between -12 and 12"),
+        ({"room": {"rt60_second": [0.1, 0.2]}}, r"room.rt60_second: unknown key .*did you mean 'rt60_seconds'"),
         ({"snr": [1, 2]}, r"snr: unknown key .*did you mean 'snr_db'"),
     ],
 )
