@@ -7,8 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from desed_task.command_line import RecipeParser
+from desed_task.errors import OptionsError
 from desed_task.experiment import SedOptions
 from desed_task.options import read_options
+from desed_task.runs.eval_set import eval_from_checkpoint
+from desed_task.runs.seeds import train_seeds
 from desed_task.runs.testing import test_from_checkpoint
 from desed_task.runs.train import train
 from desed_task.training.fit import choose_device
@@ -18,26 +21,66 @@ from desed_task.training.run_folder import require_log_dir
 def run_training(argv: Sequence[str], default_conf: Path, default_log_dir: Path, description: str) -> int:
     """The whole of a training recipe; returns the exit code. Errors are DesedTaskErrors."""
     arguments = _parse(argv, default_conf, default_log_dir, description)
-    device = choose_device(arguments.device)
+    device = choose_device(_device_name(arguments.device, arguments.gpus))
     log_dir: Path = arguments.log_dir
     require_log_dir(log_dir)
+    _require_no_idle_flags(arguments)
+    fast, beside = arguments.fast_dev_run, (arguments.conf_file, arguments.set)
     if arguments.test_from_checkpoint is not None:
-        checkpoint = arguments.test_from_checkpoint
-        test_from_checkpoint(checkpoint, arguments.conf_file, arguments.set, log_dir, device, arguments.fast_dev_run)
+        test_from_checkpoint(arguments.test_from_checkpoint, *beside, log_dir, device, fast)
+    elif arguments.eval_from_checkpoint is not None:
+        eval_from_checkpoint(arguments.eval_from_checkpoint, *beside, log_dir, device, fast)
     else:
         options = read_options(arguments.conf_file or default_conf, SedOptions, arguments.set)
-        train(options, log_dir, device, arguments.fast_dev_run)
+        if arguments.strong_real:
+            options = options.with_strong_real()
+        if arguments.seeds is None:
+            train(options, log_dir, device, fast)
+        else:
+            train_seeds(options, arguments.seeds, log_dir, device, fast)
     return 0
+
+
+def _device_name(device: str | None, gpus: str | None) -> str:
+    """`--device`, or what the field's `--gpus` (how many: 0 is the CPU) says; OptionsError when both contradict."""
+    if gpus is None:
+        return device or "auto"
+    if gpus not in ("0", "1"):
+        raise OptionsError(f"--gpus {gpus}: write 0 (the CPU) or 1 (one GPU); --device cuda:N names which")
+    if device in (None, "auto"):
+        return "cpu" if gpus == "0" else "cuda:0"
+    assert device is not None
+    if device.startswith("cuda") != (gpus == "1"):
+        raise OptionsError(f"--gpus {gpus} contradicts --device {device}; leave one of them out")
+    return device
+
+
+def _require_no_idle_flags(arguments: Namespace) -> None:
+    """OptionsError for a flag that the course that is asked for would ignore."""
+    of_training = {"--strong_real": arguments.strong_real, "--seeds": arguments.seeds is not None}
+    for course in ("resume_from_checkpoint", "test_from_checkpoint", "eval_from_checkpoint"):
+        idle = [flag for flag, given in of_training.items() if given and getattr(arguments, course, None) is not None]
+        if idle:
+            raise OptionsError(f"{idle[0]} does nothing beside --{course}; leave one of them out")
 
 
 def _parse(argv: Sequence[str], default_conf: Path, default_log_dir: Path, description: str) -> Namespace:
     parser = RecipeParser(description=description)
     parser.add_argument("--conf_file", type=Path, help=f"YAML conf (default {default_conf})")
     parser.add_argument("--log_dir", type=Path, default=default_log_dir, help="each run makes a version_N in here")
-    parser.add_argument("--device", default="auto", help="auto, cpu or cuda:N")
-    parser.add_argument("--fast_dev_run", action="store_true", help="3 epochs of 2 steps, 8 clips: does it run?")
     parser.add_argument(
+        "--strong_real", action="store_true", help="add the conf's real strong recordings (strong_real)"
+    )
+    parser.add_argument("--seeds", type=int, metavar="N", help="train N times, seed by seed; mean, std, intervals")
+    course = parser.add_mutually_exclusive_group()
+    course.add_argument(
         "--test_from_checkpoint", type=Path, help="a checkpoint, or a run folder for its best; no training"
     )
+    course.add_argument(
+        "--eval_from_checkpoint", type=Path, help="as test, on recordings without labels (data.eval); no scoring"
+    )
+    parser.add_argument("--device", help="auto (the default), cpu or cuda:N")
+    parser.add_argument("--gpus", help="0 for the CPU, 1 for one GPU; the field's way to say --device")
+    parser.add_argument("--fast_dev_run", action="store_true", help="3 epochs of 2 steps, 8 clips: does it run?")
     parser.add_argument("--set", action="append", default=[], metavar="A.B=C", help="replace one key of the conf")
     return parser.parse_args(argv)

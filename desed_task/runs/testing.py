@@ -20,7 +20,7 @@ from desed_task.experiment import SedOptions, System, evaluate_clip_set, load_sy
 from desed_task.metrics.report import Report, format_table, write_report
 from desed_task.options import override_options, read_options
 from desed_task.runs.clip_sets import check_decoding, read_test_set
-from desed_task.training.energy import EnergyReading, metered
+from desed_task.training.energy import EnergyReading, metered, write_kwh
 from desed_task.training.run_folder import create_run_folder, write_provenance
 
 LOG = logging.getLogger(__name__)
@@ -54,6 +54,8 @@ def test(
         scores = {name: predict_clip_set(system, model, test_set) for name, model in system.models.items()}
     with metered("SED SCORING", folder / "scoring_codecarbon", "scoring_tot_kwh.txt", options) as scoring:
         reports = {name: evaluate_clip_set(system, of_model, test_set) for name, of_model in scores.items()}
+    if options.test_includes_scoring and inference.kwh is not None and scoring.kwh is not None:
+        write_kwh(folder / "devtest_codecarbon" / "devtest_tot_kwh.txt", inference.kwh + scoring.kwh)
     readings = [reading for reading in (training, inference, scoring) if reading is not None]
     for name, report in reports.items():
         reports[name] = replace(

@@ -58,8 +58,13 @@ def metered(name: str, folder: Path, kwh_file: str, options: EnergyOptions) -> I
     finally:
         if tracker is not None:
             _stop(tracker, reading)
-        text = "not measured" if reading.kwh is None else f"{reading.kwh:.9g}"
-        (folder / kwh_file).write_text(text + "\n", encoding="utf-8")
+        write_kwh(folder / kwh_file, reading.kwh)
+
+
+def write_kwh(path: Path, kwh: float | None) -> None:
+    """Write a reading as the published text file: the number alone."""
+    text = "not measured" if kwh is None else f"{kwh:.9g}"
+    path.write_text(text + "\n", encoding="utf-8")
 
 
 def _start(name: str, folder: Path, options: EnergyOptions) -> Any | None:

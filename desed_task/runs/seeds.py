@@ -1,0 +1,111 @@
+"""Several seeds: one training each, then mean, standard deviation and 95 % interval of every figure.
+
+Every training has a run folder of its own; the summary of all is <log_dir>/seeds_<first>-<last>.json, by the numbers of
+the seeds. A seed whose run of the same conf and code is finished is taken as it is, so that a series that was
+interrupted goes on.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from desed_task.command_line import show
+from desed_task.errors import OptionsError
+from desed_task.experiment import SedOptions
+from desed_task.metrics.intervals import Spread, spread
+from desed_task.options import read_options
+from desed_task.runs.train import train
+from desed_task.training.run_folder import code_version
+
+LOG = logging.getLogger(__name__)
+FIGURES = {
+    "psds1": "PSDS1",
+    "psds2": "PSDS2",
+    "collar_f1_macro": "collar F1 macro",
+    "collar_f1_micro": "collar F1 micro",
+    "intersection_f1_macro": "intersection F1",
+    "segment_f1_macro": "segment F1 macro",
+    "segment_f1_micro": "segment F1 micro",
+    "tagging_f1_macro": "tagging F1",
+    "energy_kwh_training": "kWh training",
+    "energy_kwh_inference": "kWh inference",
+}
+Reports = dict[str, dict[str, Any]]
+
+
+def train_seeds(options: SedOptions, num_seeds: int, log_dir: Path, device: torch.device, fast_dev_run: bool) -> Path:
+    """Train with `num_seeds` seeds from the conf's on; the summary's path. OptionsError for fewer than 2."""
+    if num_seeds < 2:
+        raise OptionsError(f"--seeds {num_seeds}: a spread takes at least 2; leave the flag out for one training")
+    first = options.training.seed
+    seeds = range(first, first + num_seeds)
+    runs: dict[int, Path] = {}
+    for seed in seeds:
+        of_seed = options.model_copy(update={"training": options.training.model_copy(update={"seed": seed})})
+        runs[seed] = _finished_run(of_seed, log_dir) or train(of_seed, log_dir, device, fast_dev_run)
+    reports = {seed: _read_reports(run) for seed, run in runs.items()}
+    summary = summarise(list(reports.values()))
+    show(_table(summary))
+    path = log_dir / f"seeds_{seeds[0]}-{seeds[-1]}.json"
+    content = {"seeds": {seed: run.name for seed, run in runs.items()}, "models": _plain(summary)}
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    partial.replace(path)
+    LOG.info("summary of %d seeds: %s", num_seeds, path)
+    return path
+
+
+def summarise(reports: Sequence[Reports]) -> dict[str, dict[str, Spread]]:
+    """Reports of equal systems -> model -> figure -> spread; a figure that one of them lacks is left out."""
+    summary: dict[str, dict[str, Spread]] = {}
+    for model in reports[0]:
+        values = {figure: [report[model][figure] for report in reports] for figure in FIGURES}
+        summary[model] = {figure: spread(of) for figure, of in values.items() if None not in of}
+    return summary
+
+
+def _finished_run(options: SedOptions, log_dir: Path) -> Path | None:
+    """The newest finished run of these very options and this code."""
+    for folder in sorted(log_dir.glob("version_*"), key=lambda path: path.stat().st_mtime_ns, reverse=True):
+        conf, code = folder / "conf.yaml", folder / "code.json"
+        if not (conf.is_file() and code.is_file() and (folder / "metrics_test" / "student" / "report.json").is_file()):
+            continue
+        same_code = json.loads(code.read_text(encoding="utf-8")) == code_version()
+        if same_code and read_options(conf, SedOptions) == options:
+            LOG.info("seed %d: finished before, taken from %s", options.training.seed, folder)
+            return folder
+    return None
+
+
+def _read_reports(run: Path) -> Reports:
+    paths = sorted((run / "metrics_test").glob("*/report.json"))
+    return {path.parent.name: json.loads(path.read_text(encoding="utf-8")) for path in paths}
+
+
+def _plain(summary: Mapping[str, Mapping[str, Spread]]) -> dict[str, Any]:
+    return {
+        model: {figure: {**vars(of), "interval_95": of.interval} for figure, of in figures.items()}
+        for model, figures in summary.items()
+    }
+
+
+def _table(summary: Mapping[str, Mapping[str, Spread]]) -> str:
+    """Markdown: one row per figure, mean +- std and the interval of the mean, per model."""
+    lines = ["| figure | " + " | ".join(f"{model} | 95 % interval" for model in summary) + " |"]
+    lines.append("|---" * (1 + 2 * len(summary)) + "|")
+    for figure, title in FIGURES.items():
+        cells = [_cells(figures[figure]) for figures in summary.values() if figure in figures]
+        if cells:
+            lines.append(f"| {title} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _cells(of: Spread) -> str:
+    low, high = of.interval or (of.mean, of.mean)
+    return f"{of.mean:.4g} +- {of.std or 0.0:.2g} | {low:.4g} to {high:.4g}"
