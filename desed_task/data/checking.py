@@ -9,7 +9,9 @@ the work. Recordings that are packed unchanged were decoded from end to end when
 from __future__ import annotations
 
 import csv
+import io
 import logging
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -127,15 +129,16 @@ def _sentence(clip_sets: Sequence[ClipSet], faults: Sequence[Fault], listed_in: 
 def _write_list(clip_sets: Sequence[ClipSet], faults: Sequence[Fault], path: Path) -> None:
     rows = [(clip_set.name, str(missing), "missing") for clip_set in clip_sets for missing in clip_set.missing]
     rows += [(fault.clip_set, str(fault.path), fault.reason) for fault in faults]
-    partial = path.with_name(path.name + ".partial")
+    text = io.StringIO()
+    csv.writer(text, delimiter="\t", lineterminator="\n").writerows([("clip_set", "filename", "fault"), *rows])
+    # Two trainings may check at once.
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
         if not rows:
             path.unlink(missing_ok=True)
-            return
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("w", newline="", encoding="utf-8") as stream:
-            writer = csv.writer(stream, delimiter="\t", lineterminator="\n")
-            writer.writerows([("clip_set", "filename", "fault"), *rows])
-        partial.replace(path)
+        elif not path.is_file() or path.read_text(encoding="utf-8") != text.getvalue():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            partial.write_text(text.getvalue(), encoding="utf-8")
+            partial.replace(path)
     except OSError as error:
         raise CorpusError(f"{path}: cannot be written ({error.strerror}); name another store") from None

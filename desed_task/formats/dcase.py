@@ -123,9 +123,16 @@ def read_durations(path: Path) -> dict[str, float]:
     return durations
 
 
-def write_durations(durations: Mapping[str, float], path: Path) -> None:
-    """Write a table of durations."""
-    _write(path, ("filename", "duration"), [(filename, _seconds(seconds)) for filename, seconds in durations.items()])
+def write_durations(durations: Mapping[str, float], path: Path, decimals: int | None = None) -> None:
+    """Write a table of durations, to the millisecond or finer, or to so many decimals (the published have one)."""
+    _write(
+        path,
+        ("filename", "duration"),
+        [
+            (filename, _seconds(seconds) if decimals is None else f"{max(seconds, 10.0**-decimals):.{decimals}f}")
+            for filename, seconds in durations.items()
+        ],
+    )
 
 
 def write_score_folder(scores: Mapping[str, Scores], folder: Path) -> None:

@@ -21,12 +21,13 @@ from typing import Literal, get_args
 import numpy as np
 from pydantic import Field
 
+from desed_task.audio.reading import AudioInfo
 from desed_task.clips import Clip, ClipSet, Supervision, tags_of
-from desed_task.data.checking import read_true_durations
+from desed_task.data.checking import read_headers, read_true_durations
 from desed_task.data.corpora.listing import find_recordings
 from desed_task.errors import CorpusError
 from desed_task.events import Event, audio_id_of
-from desed_task.formats.dcase import read_durations, read_filenames, read_strong, read_weak
+from desed_task.formats.dcase import read_durations, read_filenames, read_strong, read_weak, write_durations
 from desed_task.options import Options
 
 Part = Literal[
@@ -129,10 +130,24 @@ def read_desed(options: DesedOptions, supervision: Supervision, labels: Collecti
     )
 
 
-def is_there(root: Path, part: Part) -> bool:
-    """Whether the part's table and a folder of its recordings are there."""
-    table = _PLACES[part].table
-    return (table is None or (root / table).is_file()) and any(folder.is_dir() for folder in audio_folders(root, part))
+def complete_durations(root: Path, part: Part, num_threads: int | None = None) -> int:
+    """Add the recordings that the part's table of durations lacks, or make it; how many. None for training parts.
+
+    One decimal, as published. Recordings that cannot be read are left out; the check names them.
+    """
+    place, path = _PLACES[part], durations_path(root, part)
+    if path is None or place.table is None or not (root / place.table).is_file():
+        return 0
+    known = read_durations(path) if path.is_file() else {}
+    found = find_recordings(audio_folders(root, part))
+    lacking = [name for name in read_strong(root / place.table).filenames if name in found and name not in known]
+    headers = read_headers([found[name] for name in lacking], f"durations of {part}", num_threads)
+    durations = {
+        name: info.duration for name, info in zip(lacking, headers, strict=True) if isinstance(info, AudioInfo)
+    }
+    if durations:
+        write_durations({**known, **durations}, path, decimals=1)
+    return len(durations)
 
 
 def audio_folders(root: Path, part: Part) -> list[Path]:

@@ -8,6 +8,7 @@ them, never by clip. ESC-10 is the ten classes that `esc50.csv` marks, under the
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,8 +111,10 @@ def _read_rows(table: Path, name: str) -> list[_Row]:
     """The rows of either table, those of ESC-10 alone where that is asked for."""
     original = table.suffix == ".csv"
     label_column = "category" if original else "event_label"
-    with table.open(newline="", encoding="utf-8-sig") as stream:
-        reader = csv.DictReader(stream, delimiter="," if original else "\t")
+    with io.StringIO(_read_text(table), newline="") as stream:
+        reader = csv.DictReader(
+            stream, delimiter="," if original else "\t", quoting=csv.QUOTE_MINIMAL if original else csv.QUOTE_NONE
+        )
         absent = {"filename", label_column, "fold"} - set(reader.fieldnames or ())
         if absent:
             raise CorpusError(f"{table}, row 1: no column {min(absent)!r}; it is not the table of ESC-50")
@@ -126,3 +129,12 @@ def _read_rows(table: Path, name: str) -> list[_Row]:
                 raise CorpusError(f"{table}, row {number}: filename, class and fold must be given; fetch it again")
             rows.append(_Row(cells["filename"], label, int(cells["fold"])))
     return rows
+
+
+def _read_text(table: Path) -> str:
+    try:
+        return table.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise CorpusError(f"{table}: not a UTF-8 text table; fetch it again") from None
+    except OSError as error:
+        raise CorpusError(f"{table}: cannot be read ({error.strerror})") from None

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import soundfile
 
-from desed_task.data.corpora.desed import DesedOptions, read_desed
+from desed_task.data.corpora.desed import DesedOptions, complete_durations, read_desed
 from desed_task.errors import CorpusError, EventTableError
 from desed_task.events import Event
 from desed_task.labels import DESED_LABELS
@@ -35,6 +37,11 @@ def root(tmp_path: Path) -> Path:
     touch(tmp_path / "audio/train/unlabel_in_domain_16k", ["u1.wav", "u2.wav"])
     table(tmp_path / "metadata/train/unlabel_in_domain.tsv", "filename", "u2.wav", "u1.wav")
     return tmp_path
+
+
+def record(path: Path, seconds: float, sample_rate: int = 16000) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, np.zeros(round(seconds * sample_rate)), sample_rate)
 
 
 def touch(folder: Path, names: Sequence[str]) -> None:
@@ -138,3 +145,101 @@ def test_a_class_outside_the_label_set_is_named_with_file_and_row(root: Path) ->
         read(root, "validation", labels=("Cat", "Speech"))
     with pytest.raises(EventTableError, match=r"weak\.tsv, row 3: class 'Cat' is not in the label set"):
         read(root, "weak_train", labels=("Speech", "Dog"))
+
+
+def test_files_that_are_not_resampled_are_taken_from_the_folder_as_published(root: Path) -> None:
+    published = root / "audio/validation/validation"
+    record(published / "c.wav", 2.0, 44100)
+    record(published / "a.wav", 2.0, 44100)
+    clips = read(root, "validation")
+    folders = {clip.path.name: clip.path.parent.name for clip in clips.clips}
+    assert folders == {"a.wav": "validation_16k", "b.wav": "validation_16k", "c.wav": "validation"}
+    assert (clips.files_present, clips.files_expected, clips.missing) == (3, 3, ())
+
+
+def test_the_published_folder_alone_is_enough(root: Path) -> None:
+    (root / "audio/train/unlabel_in_domain_16k").rename(root / "audio/train/unlabel_in_domain")
+    assert read(root, "unlabeled").files_present == 2
+
+
+def test_missing_files_are_listed(root: Path) -> None:
+    assert read(root, "validation").missing == (root / "audio/validation/validation/c.wav",)
+
+
+def test_without_a_table_durations_are_those_of_the_recordings(root: Path) -> None:
+    (root / "metadata/validation/validation_durations.tsv").unlink()
+    folder = root / "audio/validation/validation_16k"
+    record(folder / "a.wav", 2.5)
+    record(folder / "b.wav", 7.25, 44100)
+    clips = read(root, "validation")
+    assert {clip.audio_id: clip.duration for clip in clips.clips} == {"a": 2.5, "b": 7.25}
+    assert clips.durations_table is None
+
+
+def test_what_the_table_of_durations_lacks_is_read_from_the_recording(root: Path) -> None:
+    table(root / "metadata/validation/validation_durations.tsv", "filename\tduration", "b.wav\t9.5")
+    record(root / "audio/validation/validation_16k/a.wav", 2.5)
+    clips = read(root, "validation")
+    assert {clip.audio_id: clip.duration for clip in clips.clips} == {"a": 2.5, "b": 9.5}
+    assert clips.durations_table == root / "metadata/validation/validation_durations.tsv"
+
+
+def test_durations_are_completed_with_one_decimal_and_what_is_there_stays(root: Path) -> None:
+    path = root / "metadata/validation/validation_durations.tsv"
+    table(path, "filename\tduration", "b.wav\t9.5")
+    record(root / "audio/validation/validation_16k/a.wav", 2.449)
+    record(root / "audio/validation/validation/c.wav", 0.01)
+    assert complete_durations(root, "validation") == 2
+    assert path.read_text() == "filename\tduration\nb.wav\t9.5\na.wav\t2.4\nc.wav\t0.1\n"
+    assert complete_durations(root, "validation") == 0
+    assert complete_durations(root, "weak_train") == 0
+
+
+def test_durations_of_unreadable_recordings_are_left_to_the_check(root: Path) -> None:
+    path = root / "metadata/validation/validation_durations.tsv"
+    path.unlink()
+    record(root / "audio/validation/validation_16k/a.wav", 2.0)
+    assert complete_durations(root, "validation") == 1
+    assert path.read_text() == "filename\tduration\na.wav\t2.0\n"
+
+
+def test_an_evaluation_set_without_any_table(root: Path) -> None:
+    record(root / "audio/eval21/two.wav", 2.0, 44100)
+    record(root / "audio/eval21_16k/one.wav", 12.5)
+    (root / "audio/eval21/notes.txt").write_text("no recording")
+    clips = read_desed(DesedOptions(name="desed", root=root, part="eval"), "none")
+    assert {clip.audio_id: clip.duration for clip in clips.clips} == {"one": 12.5, "two": 2.0}
+    assert (clips.supervision, clips.events["one"], clips.files_expected) == ("none", (), 2)
+    with pytest.raises(CorpusError, match=r"part eval: has no strong labels; use it with `supervision: none`"):
+        read_desed(DesedOptions(name="desed", root=root, part="eval"), "strong")
+
+
+def test_an_empty_evaluation_folder_is_refused(root: Path) -> None:
+    touch(root / "audio/eval21", [])
+    with pytest.raises(CorpusError, match=r"eval21_16k: no recording is there"):
+        read_desed(DesedOptions(name="desed", root=root, part="eval"), "none")
+
+
+def test_the_public_evaluation_set_lies_in_either_of_its_folders(root: Path) -> None:
+    table(root / "metadata/eval/public.tsv", "filename\tonset\toffset\tevent_label", "p.wav\t0.5\t1.0\tDog")
+    record(root / "audio/eval/public/p.wav", 2.0)
+    (clip,) = read_desed(DesedOptions(name="desed", root=root, part="public_eval"), "strong").clips
+    assert (clip.audio_id, clip.duration) == ("p", 2.0)
+
+
+def test_published_tables_are_read(shared_data: Path, tmp_path: Path) -> None:
+    metadata = shared_data / "desed_metadata"
+    (tmp_path / "metadata").symlink_to(metadata)
+    touch(tmp_path / "audio/train/weak", ["YKK227gPpRn4_30.000_40.000.wav"])
+    touch(tmp_path / "audio/validation/validation", ["Y00pbt6aJV8Y_350.000_360.000.wav"])
+    assert read(tmp_path, "validation").files_expected == 1168
+    with_weak = [part for part in ("weak_train", "weak_validation") if has_weak(tmp_path, part)]
+    assert len(with_weak) == 1
+    assert read(tmp_path, with_weak[0]).files_expected in (1420, 158)
+
+
+def has_weak(root: Path, part: str) -> bool:
+    try:
+        return read(root, part).files_present == 1
+    except CorpusError:
+        return False

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from training_scenes import write_scenes
 
-from desed_task.data.corpora.soundscapes import SoundscapesOptions, read_soundscapes
+from desed_task.data.corpora.soundscapes import SoundscapesOptions, list_parts, read_soundscapes
 from desed_task.errors import CorpusError, EventTableError
 from desed_task.events import Event
 
@@ -65,3 +65,17 @@ def test_a_part_without_recordings_is_refused(root: Path) -> None:
 def test_a_class_outside_the_label_set_is_named_with_file_and_row(root: Path) -> None:
     with pytest.raises(EventTableError, match=r"soundscapes\.tsv, row 3: class 'hiss' is not in the label set \(hum\)"):
         read(root, labels=["hum"])
+
+
+def test_the_parts_of_a_folder_are_listed(root: Path) -> None:
+    write_scenes(root, {"test": 1})
+    (root / "notes").mkdir()
+    assert list_parts(root) == ("test", "train")
+    with pytest.raises(CorpusError, match=r"notes: no soundscapes here .*generate_soundscapes\.py"):
+        list_parts(root / "notes")
+
+
+def test_a_set_has_one_name_wherever_it_is_named_from(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(root)
+    assert read(Path()).name == read(root).name == "tiny_train"
+    assert read(root).durations_table == root / "train" / "durations.tsv"

@@ -1,0 +1,143 @@
+"""Prepare a corpus for training: fetch what can be fetched, check every recording, pack it at the model's rate.
+
+    python recipes/prepare_data.py --corpus desed
+    python recipes/prepare_data.py --corpus desed --basedir /data/dcase/dataset --only_real --no_fetch
+    python recipes/prepare_data.py --corpus esc50
+    python recipes/prepare_data.py --corpus soundscapes --basedir data/esc10_soundscapes --store data/store
+    python recipes/prepare_data.py --corpus desed --verify
+
+What is there is not fetched or packed again, what is half done is completed, and training afterwards packs nothing.
+desed's recordings and store are looked for where confs/corpora/desed.yaml says. Packed stores of recordings that have
+changed since are never used; `--clean` removes them.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from argparse import Namespace
+from collections.abc import Sequence
+from pathlib import Path
+
+from desed_task.clips import ClipSet
+from desed_task.command_line import RecipeParser, run_recipe, show
+from desed_task.data.corpora.desed import PARTS, DesedOptions, Part, complete_durations, read_desed
+from desed_task.data.corpora.esc import EscOptions, read_esc
+from desed_task.data.corpora.places import read_places
+from desed_task.data.corpora.soundscapes import SoundscapesOptions, list_parts, read_soundscapes
+from desed_task.data.preparation import Packing, format_prepared, prepare
+from desed_task.errors import CorpusError, OptionsError
+
+DESED_CONF = Path(__file__).resolve().parent.parent / "confs" / "corpora" / "desed.yaml"
+DEFAULT_STORE, DEFAULT_ESC = Path("data/store"), Path("data/esc50")
+# What is fetched together -> its parts.
+FETCHED: dict[str, tuple[Part, ...]] = {
+    "strong": ("strong_real",),
+    "real": ("weak_train", "weak_validation", "unlabeled", "validation", "public_eval", "eval"),
+    "synth": ("synthetic_train", "synthetic_validation"),
+}
+_log = logging.getLogger(__name__)
+
+
+def main(argv: Sequence[str]) -> None:
+    """Fetch, check and pack a corpus; print what there is of it."""
+    arguments = _parser().parse_args(argv)
+    chosen = [name for name in FETCHED if getattr(arguments, f"only_{name}")]
+    if chosen and arguments.corpus != "desed":
+        raise OptionsError(f"--only_{chosen[0]}: only desed comes in these parts; leave it out")
+    root, store = _places(arguments)
+    packing = Packing(store, arguments.sample_rate, arguments.num_jobs, arguments.verify, arguments.clean)
+    if not (arguments.no_fetch or arguments.verify):
+        _fetch(arguments.corpus, root, chosen or list(FETCHED), arguments.num_jobs)
+    clip_sets, not_there = _read(arguments.corpus, root, chosen or list(FETCHED), arguments.num_jobs)
+    show(format_prepared(prepare(clip_sets, packing), not_there))
+
+
+def _fetch(corpus: str, root: Path, chosen: Sequence[str], num_jobs: int) -> None:
+    """Fetch what is not there yet; what cannot be had is said and does not end the work."""
+    if corpus == "desed":
+        from desed_task.data.fetch.desed import fetch_desed
+
+        _log.info("%s", fetch_desed(root, chosen, num_jobs).summary())
+    elif corpus in ("esc10", "esc50") and not (root / "metadata.tsv").is_file():
+        from desed_task.data.fetch.esc import fetch_esc50
+
+        fetch_esc50(root)
+
+
+def _read(corpus: str, root: Path, chosen: Sequence[str], num_jobs: int) -> tuple[list[ClipSet], list[str]]:
+    """The sets that are there, and the names of those that are not."""
+    if corpus == "desed":
+        return _read_desed_parts(
+            root, [part for part in PARTS if any(part in FETCHED[name] for name in chosen)], num_jobs
+        )
+    if corpus == "soundscapes":
+        options = [SoundscapesOptions(name="soundscapes", root=root, part=part) for part in list_parts(root)]
+        return [read_soundscapes(of_part, "none") for of_part in options], []
+    return [read_esc(EscOptions.model_validate({"name": corpus, "root": root}), "none")], []
+
+
+def _read_desed_parts(root: Path, parts: Sequence[Part], num_jobs: int) -> tuple[list[ClipSet], list[str]]:
+    clip_sets, absent = [], {}
+    for part in parts:
+        added = complete_durations(root, part, num_jobs)
+        if added:
+            _log.info("desed_%s: %d durations written", part, added)
+        try:
+            clip_sets.append(read_desed(DesedOptions(name="desed", root=root, part=part), "none"))
+        except CorpusError as error:
+            absent[f"desed_{part}"] = error
+    if not clip_sets:
+        raise next(iter(absent.values()))
+    return clip_sets, list(absent)
+
+
+def _places(arguments: Namespace) -> tuple[Path, Path]:
+    """Where the recordings lie, and where they are packed."""
+    if arguments.corpus == "soundscapes" and arguments.basedir is None:
+        raise OptionsError("--basedir: name the folder that recipes/generate_soundscapes.py wrote")
+    root, store = read_places(DESED_CONF) if arguments.corpus == "desed" else (DEFAULT_ESC, DEFAULT_STORE)
+    is_elsewhere = arguments.basedir is not None and arguments.basedir.resolve() != root.resolve()
+    if arguments.corpus == "desed" and is_elsewhere:
+        _log.info("%s names another root (%s); correct it before you train on %s", DESED_CONF, root, arguments.basedir)
+    return arguments.basedir or root, arguments.store or store
+
+
+def _parser() -> RecipeParser:
+    parser = RecipeParser(description="Fetch, check and pack a corpus.")
+    parser.add_argument("--corpus", required=True, choices=("desed", "esc10", "esc50", "soundscapes"), help="which")
+    parser.add_argument(
+        "--basedir", type=Path, help="its root (desed: as in confs/corpora/desed.yaml, esc: data/esc50)"
+    )
+    parser.add_argument("--only_strong", action="store_true", help="desed: the real strongly labelled recordings")
+    parser.add_argument("--only_real", action="store_true", help="desed: weak, unlabeled, validation, evaluation")
+    parser.add_argument("--only_synth", action="store_true", help="desed: the synthetic soundscapes")
+    parser.add_argument("--store", type=Path, help="where to pack (desed: as in its conf, others: data/store)")
+    parser.add_argument("--sample_rate", type=_rate, default=16_000, help="Hz, that of features.sample_rate")
+    parser.add_argument(
+        "--num_jobs", type=_positive, default=os.cpu_count() or 1, help="threads, and downloads at once"
+    )
+    parser.add_argument("--no_fetch", action="store_true", help="take what is on disk")
+    parser.add_argument(
+        "--verify", action="store_true", help="fetch nothing, read every packed sample, name a bad clip"
+    )
+    parser.add_argument("--clean", action="store_true", help="remove old and damaged stores of the same sets")
+    return parser
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError(text)
+    return number
+
+
+def _rate(text: str) -> int:
+    rate = int(text)
+    if not 1_000 <= rate <= 768_000:
+        raise ValueError(text)
+    return rate
+
+
+if __name__ == "__main__":
+    run_recipe(main)
