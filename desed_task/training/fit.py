@@ -81,6 +81,8 @@ def fit(module: SedModule, dataset: BatchDataset, run_folder: Path, device: torc
         devices=[device.index or 0] if device.type == "cuda" else 1,
         precision=options.precision,
         gradient_clip_val=options.gradient_clip or None,
+        accumulate_grad_batches=options.accumulate_batches,
+        deterministic=options.deterministic or None,
         check_val_every_n_epoch=1 if fast_dev_run else options.validation_interval,
         num_sanity_val_steps=0,
         log_every_n_steps=1 if fast_dev_run else min(10, len(dataset)),

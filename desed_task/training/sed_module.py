@@ -78,6 +78,7 @@ class SedModule(pl.LightningModule):
         self.frontend = frontend
         self.augmentations = tuple(augmentations)
         self.steps_per_epoch = steps_per_epoch
+        self.updates_per_epoch = -(-steps_per_epoch // options.accumulate_batches)
         self.validate = validate
         self.description = dict(description)
         self._followed_step = 0
@@ -128,7 +129,7 @@ class SedModule(pl.LightningModule):
         return loss + weight * consistency, figures
 
     def _ramp(self, step: int) -> float:
-        return exponential_ramp(step, self.options.n_epochs_warmup * self.steps_per_epoch)
+        return exponential_ramp(step, self.options.n_epochs_warmup * self.updates_per_epoch)
 
     def _rate(self, step: int) -> float:
         """The learning rate of the step after `step` others, relative to the highest."""
@@ -136,7 +137,7 @@ class SedModule(pl.LightningModule):
             return 1.0
         decay_from = self.options.decay_from_epoch
         first = self.options.n_epochs if decay_from is None else decay_from
-        decay = cosine_decay(step, first * self.steps_per_epoch, self.options.n_epochs * self.steps_per_epoch)
+        decay = cosine_decay(step, first * self.updates_per_epoch, self.options.n_epochs * self.updates_per_epoch)
         return self._ramp(step + 1) * max(decay, self.options.min_learning_rate / self.options.learning_rate)
 
     def on_train_start(self) -> None:

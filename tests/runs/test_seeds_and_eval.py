@@ -1,0 +1,153 @@
+"""Two seeds with real strong recordings joined in, then their checkpoint on recordings without labels."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from training_scenes import write_training
+
+from desed_task.audio.reading import write_waveform
+from desed_task.errors import OptionsError
+from recipes.train_sed import main
+
+STRONG_REAL = '  strong_real: {name: soundscapes, root: "${here}/scenes", part: validation}\n'
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _threads_as_before() -> Iterator[None]:
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def series(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with two trainings in exp/, seeds 42 and 43."""
+    folder = tmp_path_factory.mktemp("series")
+    conf = write_training(folder)
+    conf.write_text(conf.read_text().replace("training:", STRONG_REAL + "training:"))
+    assert main(arguments(folder, "--strong_real", "--seeds", "2")) == 0
+    return folder
+
+
+def arguments(folder: Path, *more: str) -> list[str]:
+    return ["--conf_file", str(folder / "conf.yaml"), "--log_dir", str(folder / "exp"), "--device", "cpu", *more]
+
+
+def test_each_seed_has_its_run_and_the_summary_has_the_means(series: Path) -> None:
+    summary = json.loads((series / "exp" / "seeds_42-43.json").read_text())
+    assert summary["seeds"] == {"42": "version_0", "43": "version_1"}
+    values = [
+        json.loads((series / "exp" / run / "metrics_test" / "student" / "report.json").read_text())["segment_f1_macro"]
+        for run in ("version_0", "version_1")
+    ]
+    figure = summary["models"]["student"]["segment_f1_macro"]
+    assert figure["mean"] == pytest.approx(np.mean(values))
+    assert figure["std"] == pytest.approx(np.std(values, ddof=1))
+    low, high = figure["interval_95"]
+    assert high - low == pytest.approx(2 * 12.706 * figure["std"] / 2**0.5)
+    assert set(summary["models"]) == {"student", "teacher"}
+    confs = [(series / "exp" / run / "conf.yaml").read_text() for run in ("version_0", "version_1")]
+    assert [re.findall(r"seed: (\d+)", conf) for conf in confs] == [["42"], ["43"]]
+
+
+def test_strong_real_joins_the_first_strong_source(series: Path) -> None:
+    conf = (series / "exp" / "version_0" / "conf.yaml").read_text()
+    first_source = conf[conf.index("train:") : conf.index("supervision: strong")]
+    assert "more:\n    - name: soundscapes" in first_source
+    assert "part: validation" in first_source
+    assert len(list((series / "store").glob("*train*.int16"))) == 1  # the joined clips are in the stores of their own
+
+
+def test_a_series_that_was_interrupted_goes_on(series: Path, tmp_path: Path) -> None:
+    shutil.copytree(series / "exp" / "version_0", tmp_path / "exp" / "version_0")
+    before = (tmp_path / "exp" / "version_0" / "metrics_test" / "student" / "report.json").stat().st_mtime_ns
+    argv = ["--conf_file", str(series / "conf.yaml"), "--log_dir", str(tmp_path / "exp"), "--device", "cpu"]
+    assert main([*argv, "--strong_real", "--seeds", "2"]) == 0
+    assert sorted(path.name for path in (tmp_path / "exp").iterdir()) == ["seeds_42-43.json", "version_0", "version_1"]
+    report = tmp_path / "exp" / "version_0" / "metrics_test" / "student" / "report.json"
+    assert report.stat().st_mtime_ns == before
+    mine, theirs = (json.loads((folder / "exp" / "seeds_42-43.json").read_text()) for folder in (tmp_path, series))
+    assert mine["models"]["student"]["psds1"] == theirs["models"]["student"]["psds1"]
+
+
+def test_strong_real_without_such_a_corpus_is_refused(series: Path, tmp_path: Path) -> None:
+    argv = arguments(series, "--strong_real", "--set", "data.strong_real=null")
+    with pytest.raises(OptionsError, match=r"--strong_real: data.strong_real is not set in the conf"):
+        main(argv)
+
+
+def test_one_seed_is_no_series(series: Path) -> None:
+    with pytest.raises(OptionsError, match="--seeds 1: a spread takes at least 2"):
+        main(arguments(series, "--seeds", "1"))
+
+
+@pytest.fixture(scope="module")
+def heard(series: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run folder of --eval_from_checkpoint on two recordings, 0.9 s and 5.3 s long, without any table."""
+    folder = tmp_path_factory.mktemp("heard")
+    rng = np.random.default_rng(0)
+    (folder / "audio").mkdir()
+    for name, seconds in (("short", 0.9), ("long", 5.3)):
+        write_waveform(folder / "audio" / f"{name}.wav", _noise(rng, seconds), 16_000)
+    evaluated = f"data.eval={{name: folder, root: {folder / 'audio'}}}"
+    checkpoint = str(series / "exp" / "version_0")
+    argv = ["--eval_from_checkpoint", checkpoint, "--log_dir", str(folder / "exp"), "--device", "cpu"]
+    assert main([*argv, "--set", evaluated]) == 0
+    return folder / "exp" / "version_0"
+
+
+def _noise(rng: np.random.Generator, seconds: float) -> np.ndarray:
+    samples = np.arange(round(seconds * 16_000)) / 16_000
+    hum = 0.3 * np.sin(2 * np.pi * 440 * samples) * (samples > 0.3)
+    return (hum + 0.01 * rng.standard_normal(len(samples))).astype(np.float32)
+
+
+def test_recordings_without_labels_get_scores_at_their_own_length(heard: Path) -> None:
+    for model in ("student", "teacher"):
+        for kind in ("raw", "postprocessed"):
+            folder = heard / "metrics_test" / model / "scores" / kind
+            ends = {}
+            for path in folder.iterdir():
+                rows = list(csv.DictReader(path.open(), delimiter="\t"))
+                assert list(rows[0]) == ["onset", "offset", "hum", "hiss"]
+                assert [row["onset"] for row in rows[1:]] == [row["offset"] for row in rows[:-1]]
+                ends[path.name] = float(rows[-1]["offset"])
+            assert ends == {"short.tsv": pytest.approx(0.9), "long.tsv": pytest.approx(5.3)}
+
+
+def test_student_and_teacher_get_their_own_operating_points(heard: Path) -> None:
+    tables = {}
+    for model in ("student", "teacher"):
+        folder = heard / "metrics_test" / model
+        points = sorted(folder.glob("predictions_th_*.tsv"))
+        assert [path.name for path in (points[0], points[-1])] == ["predictions_th_0.01.tsv", "predictions_th_0.99.tsv"]
+        assert len(points) == 50
+        header, *rows = points[0].read_text().splitlines()
+        assert header.split("\t") == ["event_label", "onset", "offset", "filename"]
+        assert {row.split("\t")[3] for row in rows} == {"long.wav", "short.wav"}
+        assert max(float(row.split("\t")[2]) for row in rows if row.endswith("long.wav")) > 5.0
+        assert (folder / "detections.tsv").is_file()
+        tables[model] = [path.read_text() for path in (folder / "scores" / "raw").iterdir()]
+    assert tables["student"] != tables["teacher"]
+
+
+def test_energy_is_metered_and_nothing_is_scored(heard: Path) -> None:
+    assert float((heard / "evaluation_codecarbon" / "eval_tot_kwh.txt").read_text()) > 0
+    assert not list(heard.rglob("report.json"))
+    assert not list(heard.rglob("*.partial"))
+
+
+def test_an_evaluation_without_recordings_is_refused(series: Path, tmp_path: Path) -> None:
+    argv = ["--eval_from_checkpoint", str(series / "exp" / "version_0"), "--log_dir", str(tmp_path / "exp")]
+    with pytest.raises(OptionsError, match=r"data\.eval: not set; name the recordings"):
+        main([*argv, "--device", "cpu"])
+    assert not (tmp_path / "exp").exists()
