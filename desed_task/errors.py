@@ -33,6 +33,10 @@ class CorpusError(DesedTaskError):
     """A data set that is missing, incomplete or inconsistent."""
 
 
+class FetchError(CorpusError):
+    """A file or an archive that cannot be had, is not what it should be, or is refused."""
+
+
 class CheckpointError(DesedTaskError):
     """A checkpoint that does not fit what it is asked to do."""
 
