@@ -8,7 +8,7 @@ it without the conf it came from.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -308,13 +308,20 @@ def load_weights(model: nn.Module, weights: Mapping[str, torch.Tensor], source: 
 
 def predict_clip_set(system: System, model: nn.Module, clip_set: ClipSet) -> dict[str, Scores]:
     """Scores of every clip, decoded from its file as the service decodes it."""
-    waveforms: Iterator[tuple[str, NDArray[np.float32]]]
     waveforms = ((clip.audio_id, read_waveform(clip.path, system.grid.sample_rate)) for clip in clip_set.clips)
-    if system.options.data.evaluation_length == "clip":
-        rng = np.random.default_rng(system.options.training.seed)
-        num_samples = system.windowing.window_samples
-        waveforms = ((audio_id, fit_to_length(waveform, num_samples, rng)) for audio_id, waveform in waveforms)
-    return predict(model, system.frontend, waveforms, system.windowing, system.labels, _device_of(model))
+    return predict(
+        model, system.frontend, as_evaluated(waveforms, system), system.windowing, system.labels, _device_of(model)
+    )
+
+
+def as_evaluated(
+    waveforms: Iterable[tuple[str, NDArray[np.float32]]], system: System
+) -> Iterator[tuple[str, NDArray[np.float32]]]:
+    """(audio_id, waveform) at the length that `data.evaluation_length` asks for."""
+    rng = np.random.default_rng(system.options.training.seed)
+    for audio_id, waveform in waveforms:
+        own = system.options.data.evaluation_length == "own"
+        yield audio_id, waveform if own else fit_to_length(waveform, system.windowing.window_samples, rng)
 
 
 def fit_to_length(waveform: NDArray[np.float32], num_samples: int, rng: np.random.Generator) -> NDArray[np.float32]:

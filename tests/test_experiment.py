@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from training_scenes import write_training
 
+from desed_task import experiment
 from desed_task.data.store import open_store
 from desed_task.errors import CheckpointError, CorpusError, OptionsError
 from desed_task.experiment import (
@@ -163,3 +166,16 @@ def test_what_a_checkpoint_stores_is_plain_and_complete(options: SedOptions) -> 
     description = describe(options)
     assert check_options(description["options"], SedOptions) == options
     assert set(description) == {"format", "options", "code", "labels", "grid", "scaler_range", "postprocessing"}
+
+
+def test_the_published_evaluation_pads_short_recordings_and_cuts_long_ones(small_checkpoint: Path) -> None:
+    system = experiment.load_system(small_checkpoint)
+    clip = system.options.data.model_copy(update={"evaluation_length": "clip"})
+    published = replace(system, options=system.options.model_copy(update={"data": clip}))
+    short, long = np.ones(1000, dtype=np.float32), np.arange(400_000, dtype=np.float32)
+    as_published = dict(experiment.as_evaluated([("short", short), ("long", long)], published))
+    assert {len(waveform) for waveform in as_published.values()} == {160_000}
+    assert as_published["short"].sum() == 1000
+    assert as_published["long"][0] > 0
+    assert np.diff(as_published["long"]).tolist() == [1.0] * 159_999
+    assert dict(experiment.as_evaluated([("long", long)], system))["long"] is long

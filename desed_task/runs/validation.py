@@ -16,7 +16,7 @@ from desed_task.clips import ClipSet
 from desed_task.data.joined import JoinedStore, open_stores
 from desed_task.data.store import PackedStore
 from desed_task.events import EventTable
-from desed_task.experiment import System, stored_waveforms
+from desed_task.experiment import System, as_evaluated, stored_waveforms
 from desed_task.features.logmel import LogMel
 from desed_task.metrics.selection import SelectionMetric, selection_figure
 from desed_task.metrics.tagging import tagging_f1
@@ -38,7 +38,8 @@ def build_validation(
     def validate(model: nn.Module, frontend: LogMel) -> Mapping[str, float]:
         figures: dict[str, float] = {"objective": 0.0}
         for clip_set, store in sets:
-            scores = predict(model, frontend, stored_waveforms(store), around.windowing, around.labels, device)
+            waveforms = as_evaluated(stored_waveforms(store), around)
+            scores = predict(model, frontend, waveforms, around.windowing, around.labels, device)
             name, figure = _selection_figure(scores, clip_set, around, options.training.selection_metric)
             figures[f"{name} of {clip_set.name}" if name in figures else name] = figure
             figures["objective"] += figure
