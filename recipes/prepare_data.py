@@ -14,7 +14,6 @@ changed since are never used; `--clean` removes them.
 from __future__ import annotations
 
 import logging
-import os
 from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
@@ -36,6 +35,8 @@ FETCHED: dict[str, tuple[Part, ...]] = {
     "real": ("weak_train", "weak_validation", "unlabeled", "validation", "public_eval", "eval"),
     "synth": ("synthetic_train", "synthetic_validation"),
 }
+# As many as the published script: sites of videos turn away who asks for more.
+DOWNLOADS_AT_ONCE = 3
 _log = logging.getLogger(__name__)
 
 
@@ -48,24 +49,25 @@ def main(argv: Sequence[str]) -> None:
     root, store = _places(arguments)
     packing = Packing(store, arguments.sample_rate, arguments.num_jobs, arguments.verify, arguments.clean)
     if not (arguments.no_fetch or arguments.verify):
-        _fetch(arguments.corpus, root, chosen or list(FETCHED), arguments.num_jobs)
+        _fetch(arguments.corpus, root, chosen or list(FETCHED), arguments.num_jobs, arguments.retry_missing)
     clip_sets, not_there = _read(arguments.corpus, root, chosen or list(FETCHED), arguments.num_jobs)
     show(format_prepared(prepare(clip_sets, packing), not_there))
 
 
-def _fetch(corpus: str, root: Path, chosen: Sequence[str], num_jobs: int) -> None:
+def _fetch(corpus: str, root: Path, chosen: Sequence[str], num_jobs: int | None, retry_missing: bool) -> None:
     """Fetch what is not there yet; what cannot be had is said and does not end the work."""
     if corpus == "desed":
         from desed_task.data.fetch.desed import fetch_desed
 
-        _log.info("%s", fetch_desed(root, chosen, num_jobs).summary())
+        report = fetch_desed(root, chosen, num_jobs or DOWNLOADS_AT_ONCE, retry_missing=retry_missing)
+        _log.info("%s", report.summary())
     elif corpus in ("esc10", "esc50") and not (root / "metadata.tsv").is_file():
         from desed_task.data.fetch.esc import fetch_esc50
 
         fetch_esc50(root)
 
 
-def _read(corpus: str, root: Path, chosen: Sequence[str], num_jobs: int) -> tuple[list[ClipSet], list[str]]:
+def _read(corpus: str, root: Path, chosen: Sequence[str], num_jobs: int | None) -> tuple[list[ClipSet], list[str]]:
     """The sets that are there, and the names of those that are not."""
     if corpus == "desed":
         return _read_desed_parts(
@@ -77,7 +79,7 @@ def _read(corpus: str, root: Path, chosen: Sequence[str], num_jobs: int) -> tupl
     return [read_esc(EscOptions.model_validate({"name": corpus, "root": root}), "none")], []
 
 
-def _read_desed_parts(root: Path, parts: Sequence[Part], num_jobs: int) -> tuple[list[ClipSet], list[str]]:
+def _read_desed_parts(root: Path, parts: Sequence[Part], num_jobs: int | None) -> tuple[list[ClipSet], list[str]]:
     clip_sets, absent = [], {}
     for part in parts:
         added = complete_durations(root, part, num_jobs)
@@ -114,9 +116,8 @@ def _parser() -> RecipeParser:
     parser.add_argument("--only_synth", action="store_true", help="desed: the synthetic soundscapes")
     parser.add_argument("--store", type=Path, help="where to pack (desed: as in its conf, others: data/store)")
     parser.add_argument("--sample_rate", type=_rate, default=16_000, help="Hz, that of features.sample_rate")
-    parser.add_argument(
-        "--num_jobs", type=_positive, default=os.cpu_count() or 1, help="threads, and downloads at once"
-    )
+    parser.add_argument("--num_jobs", type=_positive, help="threads (as many as cores) and downloads at once (3)")
+    parser.add_argument("--retry_missing", action="store_true", help="desed: ask again for clips that could not be had")
     parser.add_argument("--no_fetch", action="store_true", help="take what is on disk")
     parser.add_argument(
         "--verify", action="store_true", help="fetch nothing, read every packed sample, name a bad clip"

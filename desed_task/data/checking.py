@@ -47,19 +47,21 @@ def check_recordings(
 ) -> None:
     """Warn of what is missing; AudioError, in one sentence, for all recordings that cannot be used.
 
-    Missing ones and faults are listed in <store>/faulty_recordings.tsv (clip_set, filename, fault), which goes when
-    there is none.
+    More than one missing or faulty recording are listed in <store>/faulty_recordings.tsv (clip_set, filename, fault),
+    which goes when there is none.
     """
     parts = [part for clip_set in clip_sets for part in clip_set.parts or (clip_set,)]
     # A set may be used twice, such as for training and, by its tags, for validation.
     clip_sets = list({(part.name, tuple(clip.path for clip in part.clips)): part for part in parts}.values())
+    missing = [Fault(clip_set.name, path, "missing") for clip_set in clip_sets for path in clip_set.missing]
     faults = [fault for clip_set in clip_sets for fault in find_faults(clip_set, store, sample_rate, num_threads)]
-    _write_list(clip_sets, faults, store / FAULTS_FILE)
+    listed_in = _write_list([*missing, *faults], store / FAULTS_FILE)
     for clip_set in clip_sets:
         if clip_set.missing:
-            LOG.warning("%s, the missing ones listed in %s", presence(clip_set), store / FAULTS_FILE)
+            where = f"the missing ones are in {listed_in}" if listed_in else f"{clip_set.missing[0].name} is missing"
+            LOG.warning("%s; %s", presence(clip_set), where)
     if faults:
-        raise AudioError(_sentence(clip_sets, faults, store / FAULTS_FILE))
+        raise AudioError(_sentence(clip_sets, faults, listed_in))
 
 
 def find_faults(clip_set: ClipSet, store: Path, sample_rate: int, num_threads: int | None = None) -> list[Fault]:
@@ -114,31 +116,35 @@ def _reason(clip: Clip, info: AudioInfo | AudioError, table: Path | None) -> str
     return None
 
 
-def _sentence(clip_sets: Sequence[ClipSet], faults: Sequence[Fault], listed_in: Path) -> str:
-    """One sentence: presence and number of faults of each set that has any, the first fault of all in full."""
+def _sentence(clip_sets: Sequence[ClipSet], faults: Sequence[Fault], listed_in: Path | None) -> str:
+    """One sentence: presence and number of faults of each set that has any, its first fault in full."""
     parts = []
     for clip_set in clip_sets:
         of_set = [fault for fault in faults if fault.clip_set == clip_set.name]
         if of_set:
-            others = f" and {len(of_set) - 1} other{'s' * (len(of_set) > 2)}" if len(of_set) > 1 else ""
-            first = f"{of_set[0].path} ({of_set[0].reason.partition(';')[0]})"
-            parts.append(f"{presence(clip_set)}, {len(of_set)} unusable: {first}{others}")
-    return f"{'; '.join(parts)}; fetch them again or delete them (all are listed in {listed_in})"
+            first = f"{'first ' * (len(of_set) > 1)}{of_set[0].path}: {of_set[0].reason.partition(';')[0]}"
+            parts.append(f"{presence(clip_set)}, {len(of_set)} unusable, {first}")
+    remedy = "fetch it again or delete it" if len(faults) == 1 else "fetch them again or delete them"
+    return f"{'; '.join(parts)}; {remedy}{f' (all are listed in {listed_in})' if listed_in else ''}"
 
 
-def _write_list(clip_sets: Sequence[ClipSet], faults: Sequence[Fault], path: Path) -> None:
-    rows = [(clip_set.name, str(missing), "missing") for clip_set in clip_sets for missing in clip_set.missing]
-    rows += [(fault.clip_set, str(fault.path), fault.reason) for fault in faults]
+def _write_list(faults: Sequence[Fault], path: Path) -> Path | None:
+    """Where the faults are listed; None, and no list, where one sentence can say them all."""
     text = io.StringIO()
-    csv.writer(text, delimiter="\t", lineterminator="\n").writerows([("clip_set", "filename", "fault"), *rows])
+    writer = csv.writer(text, delimiter="\t", lineterminator="\n")
+    writer.writerow(("clip_set", "filename", "fault"))
+    writer.writerows((fault.clip_set, str(fault.path), fault.reason) for fault in faults)
     # Two trainings may check at once.
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
-        if not rows:
-            path.unlink(missing_ok=True)
-        elif not path.is_file() or path.read_text(encoding="utf-8") != text.getvalue():
+        if len(faults) < 2:
+            if path.is_file():
+                path.unlink(missing_ok=True)
+            return None
+        if not path.is_file() or path.read_text(encoding="utf-8") != text.getvalue():
             path.parent.mkdir(parents=True, exist_ok=True)
             partial.write_text(text.getvalue(), encoding="utf-8")
             partial.replace(path)
     except OSError as error:
         raise CorpusError(f"{path}: cannot be written ({error.strerror}); name another store") from None
+    return path

@@ -55,7 +55,7 @@ def test_missing_recordings_are_a_warning_and_a_list(
         (
             "desed_task.data.checking",
             logging.WARNING,
-            f"real: 3 of 5 files present, the missing ones listed in {store / FAULTS_FILE}",
+            f"real: 3 of 5 files present; the missing ones are in {store / FAULTS_FILE}",
         )
     ]
     assert listed(store)[1:] == [["real", str(path), "missing"] for path in clips.missing]
@@ -71,15 +71,26 @@ def test_all_faults_of_all_sets_are_in_one_sentence_and_one_list(clips: ClipSet,
         check_recordings([clips, other], store, 16000)
     audio = tmp_path / "audio"
     assert str(caught.value) == (
-        f"real: 3 of 5 files present, 2 unusable: {audio / 'a.wav'} (truncated, 956 of 16000 bytes of audio are there) "
-        f"and 1 other; other: 2 of 2 files present, 1 unusable: {other.clips[1].path} "
-        f"(not decodable audio (Format not recognised)); fetch them again or delete them "
-        f"(all are listed in {store / FAULTS_FILE})"
+        f"real: 3 of 5 files present, 2 unusable, first {audio / 'a.wav'}: truncated, 956 of 16000 bytes of audio are "
+        f"there; other: 2 of 2 files present, 1 unusable, {other.clips[1].path}: not decodable audio (Format not "
+        f"recognised); fetch them again or delete them (all are listed in {store / FAULTS_FILE})"
     )
     assert [row[:2] for row in listed(store)[1:]] == [
         *(["real", str(audio / name)] for name in ("d.wav", "e.wav", "a.wav", "b.flac")),
         ["other", str(tmp_path / "other" / "y.wav")],
     ]
+
+
+def test_what_one_sentence_can_say_is_not_written(
+    clips: ClipSet, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    sound = ClipSet("sound", clips.clips[1:], "none", missing=clips.missing[:1])
+    check_recordings([sound], tmp_path / "store", 16000)
+    assert caplog.messages == ["sound: 2 of 3 files present; d.wav is missing"]
+    truncate(clips.clips[0].path)
+    with pytest.raises(AudioError, match=r"1 unusable, .*a\.wav: truncated, [^;]*; fetch it again or delete it$"):
+        check_recordings([ClipSet("cut", clips.clips, "none")], tmp_path / "store", 16000)
+    assert not (tmp_path / "store").exists()
 
 
 def test_the_list_goes_when_nothing_is_missing(clips: ClipSet, tmp_path: Path) -> None:
@@ -122,13 +133,13 @@ def test_a_length_other_than_the_tables_is_a_fault(tmp_path: Path, seconds: floa
 
 def test_the_parts_of_a_joined_set_are_checked_by_their_own_tables(clips: ClipSet, tmp_path: Path) -> None:
     long = ClipSet("long", (write(tmp_path / "l.wav", 2.0),), "none", durations_table=tmp_path / "durations.tsv")
-    with pytest.raises(AudioError, match=r"^long: 1 of 1 files present, 1 unusable: .*l\.wav \(lasts 2\.00 s"):
+    with pytest.raises(AudioError, match=r"^long: 1 of 1 files present, 1 unusable, .*l\.wav: lasts 2\.00 s"):
         check_recordings([join_clip_sets([clips, long])], tmp_path / "store", 16000)
 
 
 def test_a_set_that_is_used_twice_is_reported_once(clips: ClipSet, tmp_path: Path) -> None:
     truncate(clips.clips[0].path)
-    with pytest.raises(AudioError, match=r"^real: 3 of 5 files present, 1 unusable: [^;]*; fetch them again"):
+    with pytest.raises(AudioError, match=r"^real: 3 of 5 files present, 1 unusable, [^;]*; fetch it again"):
         check_recordings([clips, clips], tmp_path / "store", 16000)
     assert len(listed(tmp_path / "store")) == 1 + 2 + 1
 

@@ -129,7 +129,7 @@ def test_a_published_table_of_durations_is_kept_and_held_against_the_recordings(
     table = root / "metadata/validation/validation_durations.tsv"
     write_table(table, "filename\tduration", *(f"{name}\t{0.6 if name != names[3] else 10.0}" for name in names))
     before = table.read_text()
-    with pytest.raises(AudioError, match=r"validation: 5 of 6 files present, 1 unusable: .*lasts 0\.53 s, 10 s in"):
+    with pytest.raises(AudioError, match=r"validation: 5 of 6 files present, 1 unusable, .*lasts 0\.53 s, 10 s in"):
         prepare(root, tmp_path / "store")
     assert table.read_text() == before
 
@@ -145,7 +145,7 @@ def test_all_unusable_recordings_of_all_parts_are_named_before_anything_is_packe
         prepare(root, store)
     message = str(caught.value)
     assert "unlabeled: 48 of 48 files present, 2 unusable" in message
-    assert f"{weak[3]} (the file is empty (0 bytes))" in message
+    assert f"{weak[3]}: the file is empty (0 bytes)" in message
     assert "\n" not in message
     listed = (store / "faulty_recordings.tsv").read_text().splitlines()
     assert len(listed) == 1 + 1 + 3  # header, the missing validation clip, three faults
