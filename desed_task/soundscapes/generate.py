@@ -13,23 +13,19 @@ This file stands below `formats`, so the recipe writes the tables: `generate_par
 
 from __future__ import annotations
 
-import multiprocessing
 import shutil
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
 
 from tqdm import tqdm
 
 from desed_task.audio.reading import write_waveform
 from desed_task.events import Event
 from desed_task.soundscapes.conf import SoundscapesOptions, build_soundbank
+from desed_task.soundscapes.processes import mapping_over
 from desed_task.soundscapes.render import render_scene
-from desed_task.soundscapes.scene import draw_scene
+from desed_task.soundscapes.scene import Scene, draw_scene
 from desed_task.soundscapes.soundbank import SAMPLE_RATE, Soundbank, seeded
 
 # Files that are still being written; whatever an interruption leaves there is removed.
@@ -37,7 +33,7 @@ _UNFINISHED = ".unfinished"
 
 
 @dataclass(frozen=True)
-class GeneratedScene:
+class SceneRow:
     """What the tables say about one scene. sources: (class or "background", source)."""
 
     audio_id: str
@@ -46,11 +42,18 @@ class GeneratedScene:
     sources: tuple[tuple[str, str], ...]
 
 
+@dataclass(frozen=True)
+class GeneratedScene(SceneRow):
+    """What the tables say about one scene, and the scene itself."""
+
+    scene: Scene
+
+
 def generate_part(options: SoundscapesOptions, part: str, folder: Path, num_jobs: int) -> list[GeneratedScene]:
     """Write the audio of one part that is not there yet; what the tables hold, in order of `audio_id`."""
     (folder / "audio").mkdir(parents=True, exist_ok=True)
     num_scenes = options.parts[part].num_scenes
-    with _mapping(min(num_jobs, num_scenes)) as map_in_order:
+    with mapping_over(min(num_jobs, num_scenes)) as map_in_order:
         generate = partial(_generate_scene, options.model_dump_json(), part, folder)
         progress = tqdm(map_in_order(generate, range(num_scenes)), total=num_scenes, desc=part, unit="scene")
         generated = list(progress)
@@ -74,7 +77,7 @@ def _generate_scene(options_json: str, part: str, folder: Path, index: int) -> G
         unfinished.parent.mkdir(exist_ok=True)
         write_waveform(unfinished, render_scene(scene, soundbank)[0], SAMPLE_RATE)
         unfinished.replace(path)
-    return GeneratedScene(audio_id, scene.duration, tuple(scene.events()), tuple(scene.sources()))
+    return GeneratedScene(audio_id, scene.duration, tuple(scene.events()), tuple(scene.sources()), scene)
 
 
 # Options and soundbank are built once per process and conf, not once per scene.
@@ -87,19 +90,3 @@ def _parsed(options_json: str) -> SoundscapesOptions:
 def _soundbank_of(options_json: str, split: str) -> Soundbank:
     options = _parsed(options_json)
     return build_soundbank(options.soundbank, split, options.seed)
-
-
-@contextmanager
-def _mapping(num_jobs: int) -> Iterator[Any]:
-    """`map` in this process, or over spawned ones; results in order either way."""
-    if num_jobs <= 1:
-        yield map
-        return
-    # Spawned, not forked: the caller may hold threads (a fork of those can deadlock).
-    with multiprocessing.get_context("spawn").Pool(num_jobs, _ignore_interrupts) as pool:
-        yield partial(pool.imap, chunksize=4)
-
-
-def _ignore_interrupts() -> None:
-    """Ctrl-C reaches every process; only the one that reports it should."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)

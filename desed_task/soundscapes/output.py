@@ -12,12 +12,22 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import Field
 
 from desed_task.errors import DesedTaskError, OptionsError
-from desed_task.options import check_options, write_options
+from desed_task.options import Options, check_options, write_options
 from desed_task.soundscapes.conf import SoundscapesOptions, is_part_name
 
 OPTIONS_FILE = "soundscapes.yaml"
+RENDERING_FILE = "from_jams.yaml"
+
+
+class Rendering(Options):
+    """What a folder of scenes that JAMS files describe was rendered from."""
+
+    jams: Path = Field(description="The JAMS file, or the folder of them.")
+    soundbank: Path = Field(description="The folder that their source files were found in.")
+    sha256: str = Field(description="Digest of the names and contents of all JAMS files.")
 
 
 def open_output_dir(output_dir: Path, options: SoundscapesOptions, overwrite: bool) -> None:
@@ -45,6 +55,30 @@ def open_output_dir(output_dir: Path, options: SoundscapesOptions, overwrite: bo
             f"{output_dir}: was made by other options ({difference}); choose another --output_dir, or replace it with "
             f"--overwrite"
         )
+
+
+def open_rendering_dir(output_dir: Path, rendering: Rendering, overwrite: bool) -> None:
+    """Make the folder for scenes of JAMS files; DesedTaskError when it holds anything else and not `overwrite`."""
+    path = output_dir / RENDERING_FILE
+    if not path.is_file():
+        if output_dir.exists() and (not output_dir.is_dir() or any(output_dir.iterdir())):
+            raise DesedTaskError(
+                f"{output_dir}: is not empty and has no {RENDERING_FILE}, so it is not ours; choose another "
+                f"--output_dir"
+            )
+        output_dir.mkdir(parents=True, exist_ok=True)
+    elif overwrite:
+        shutil.rmtree(output_dir / "audio", ignore_errors=True)
+        for table in ("soundscapes.tsv", "durations.tsv", "sources.tsv"):
+            (output_dir / table).unlink(missing_ok=True)
+    else:
+        difference = _first_difference(_read_plain(path), json.loads(rendering.model_dump_json()))
+        if difference is not None:
+            raise DesedTaskError(
+                f"{output_dir}: was rendered from other files ({difference}); choose another --output_dir, or replace "
+                f"it with --overwrite"
+            )
+    write_options(rendering, path)
 
 
 def _write_options(options: SoundscapesOptions, path: Path) -> None:

@@ -35,19 +35,21 @@ class RecordedSoundbank:
     def draw_event(self, rng: np.random.Generator, event_label: str) -> Sound:
         """Choose an isolated event of a class. AudioError or CorpusError when its recording cannot be used."""
         source, recording = _draw_recording(rng, self._events[event_label])
-        take = int(rng.integers(len(self._isolated(recording))))
-        return Sound(event_label, source, str(recording), take)
+        isolated = self._isolated(recording)
+        take = int(rng.integers(len(isolated)))
+        return Sound(event_label, source, str(recording), take, isolated[take][0] / SAMPLE_RATE)
 
     def read_event(self, sound: Sound) -> Waveform:
         """(samples,) of a drawn event."""
-        return self._isolated(Path(sound.recording))[sound.take]
+        return self._isolated(Path(sound.recording))[sound.take][1]
 
-    def _read_isolated(self, recording: Path) -> list[Waveform]:
+    def _read_isolated(self, recording: Path) -> list[tuple[int, Waveform]]:
+        """(first sample, samples) of each isolated event."""
         waveform = _read_shared(recording)
         stretches = isolated_events(waveform, SAMPLE_RATE, self.isolation)
         if not stretches:
             raise CorpusError(f"{recording}: holds nothing but silence; remove it from the soundbank")
-        return [waveform[first:last] for first, last in stretches]
+        return [(first, waveform[first:last]) for first, last in stretches]
 
 
 class RecordedBackgrounds:
@@ -61,7 +63,7 @@ class RecordedBackgrounds:
         """Choose a recording and where to start in it."""
         source, recording = _draw_recording(rng, self._sources)
         start = int(rng.integers(max(1, len(self._read(recording)) - num_samples + 1)))
-        return Sound(BACKGROUND, source, str(recording), start)
+        return Sound(BACKGROUND, source, str(recording), start, start / SAMPLE_RATE)
 
     def read(self, sound: Sound, num_samples: int) -> Waveform:
         """(num_samples,) of a drawn background."""

@@ -31,13 +31,15 @@ class Sound:
     """One isolated event or one background of a soundbank.
 
     event_label: class name, or BACKGROUND; source: what it stems from; recording: the file (or voice) that is read;
-    take: which isolated event of the recording, where the background starts, or the seed of a synthesis.
+    take: which isolated event of the recording, where the background starts, or the seed of a synthesis; start_seconds:
+    where in the recording it begins (0 in a synthesis).
     """
 
     event_label: str
     source: str
     recording: str
     take: int
+    start_seconds: float = 0.0
 
 
 class Backgrounds(Protocol):

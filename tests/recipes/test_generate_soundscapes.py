@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 import soundfile
+import yaml
 
 from desed_task.errors import CorpusError, DesedTaskError, OptionsError
 from desed_task.formats.dcase import read_durations, read_strong
+from desed_task.formats.jams import read_jams
 from recipes.generate_soundscapes import main
 
 SMALL = (
@@ -118,17 +120,31 @@ def test_bad_input_leaves_nothing_behind(project: Path, tmp_path: Path) -> None:
     assert not folder.exists()
 
 
-def test_esc10_parts_share_no_recording_across_splits(shared_data: Path, project: Path, tmp_path: Path) -> None:
+def few_scenes(conf: Path, folder: Path, *more: str) -> dict[str, set[str]]:
+    """Part -> its sources, of four scenes of each part."""
     parts = ("train", "weak", "unlabeled", "validation", "test")
     counts = [f"--set=parts.{part}.num_scenes=4" for part in parts]
-    conf = project / "confs" / "soundscapes" / "esc10.yaml"
+    main(["--conf_file", str(conf), "--output_dir", str(folder), "--num_jobs", "1", *counts, *more])
+    return {part: sources_of(folder / part) for part in parts}
+
+
+def test_esc10_parts_share_no_recording_across_splits(shared_data: Path, project: Path, tmp_path: Path) -> None:
     root = f"--set=soundbank.root={shared_data / 'esc10'}"
-    main(["--conf_file", str(conf), "--output_dir", str(tmp_path / "esc10"), "--num_jobs", "1", root, *counts])
-    sources = {part: sources_of(tmp_path / "esc10" / part) for part in parts}
+    sources = few_scenes(project / "confs" / "soundscapes" / "esc10.yaml", tmp_path / "esc10", root)
     training = sources["train"] | sources["weak"] | sources["unlabeled"]
     assert not training & sources["test"]
     assert not training & sources["validation"]
     assert not sources["validation"] & sources["test"]
+
+
+@pytest.mark.parametrize("name", ["desed_like", "esc10_semi"])
+def test_with_few_labels_the_unlabeled_clips_have_sources_of_their_own(
+    request: pytest.FixtureRequest, project: Path, tmp_path: Path, name: str
+) -> None:
+    root = [] if name == "desed_like" else [f"--set=soundbank.root={request.getfixturevalue('shared_data') / 'esc10'}"]
+    sources = few_scenes(project / "confs" / "soundscapes" / f"{name}.yaml", tmp_path / name, *root)
+    groups = [sources["train"] | sources["weak"], sources["unlabeled"], sources["validation"], sources["test"]]
+    assert len(set().union(*groups)) == sum(map(len, groups))
 
 
 def test_the_command_exits_2_with_one_sentence(project: Path, tmp_path: Path) -> None:
@@ -137,3 +153,78 @@ def test_the_command_exits_2_with_one_sentence(project: Path, tmp_path: Path) ->
     failed = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
     assert failed.returncode == 2
     assert failed.stderr == "error: gone.yaml: no such conf\n"
+
+
+def test_jams_are_written_beside_the_audio_and_have_its_events(generated: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "demo"
+    generate(folder)
+    assert not (folder / "train" / "jams").exists()
+    # A complete folder gets what it lacks; audio and tables stay as they are.
+    generate(folder, "--jams")
+    without = {name: content for name, content in files_of(folder).items() if not name.endswith(".jams")}
+    assert without == files_of(generated)
+    table = read_strong(folder / "train" / "soundscapes.tsv")
+    for filename in table.filenames:
+        scene = read_jams(folder / "train" / "jams" / f"{Path(filename).stem}.jams")
+        found = [(round(e.onset, 6), round(e.offset, 6), e.event_label) for e in scene.events()]
+        assert found == [(e.onset, e.offset, e.event_label) for e in table.of(filename)]
+
+
+def test_scenes_of_scaper_are_rendered_from_their_jams(
+    shared_data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    example = shared_data / "scaper_example"
+    command = ["--from_jams", str(example), "--soundbank", str(example), "--num_jobs"]
+    for jobs in (1, 2):
+        main([*command, str(jobs), "--output_dir", str(tmp_path / f"jobs{jobs}")])
+    assert files_of(tmp_path / "jobs1") == files_of(tmp_path / "jobs2")
+    table = read_strong(tmp_path / "jobs1" / "soundscapes.tsv")
+    for number in range(3):
+        rows = [line.split("\t") for line in (example / f"scene_{number}.txt").read_text().splitlines()]
+        found = [(round(e.onset, 6), round(e.offset, 6), e.event_label) for e in table.of(f"scene_{number}.wav")]
+        assert found == [(round(float(onset), 6), round(float(offset), 6), label) for onset, offset, label in rows]
+    assert read_durations(tmp_path / "jobs1" / "durations.tsv") == {f"scene_{n}.wav": 10.0 for n in range(3)}
+    assert sources_of(tmp_path / "jobs1") >= {"pink.flac", "1-26806-A.flac"}
+    with caplog.at_level("INFO"):
+        main([*command, "1", "--output_dir", str(tmp_path / "jobs1")])
+    assert "complete, rendered from the same files; nothing to do" in caplog.text
+    with pytest.raises(DesedTaskError, match=r"was rendered from other files \(jams was .*--overwrite"):
+        one = ["--from_jams", str(example / "scene_0.jams"), "--soundbank", str(example)]
+        main([*one, "--output_dir", str(tmp_path / "jobs1")])
+    main([*one, "--output_dir", str(tmp_path / "jobs1"), "--overwrite", "--num_jobs", "1"])
+    assert [path.name for path in (tmp_path / "jobs1" / "audio").iterdir()] == ["scene_0.wav"]
+
+
+def test_bad_jams_leave_nothing_behind(shared_data: Path, tmp_path: Path) -> None:
+    example, out = shared_data / "scaper_example", tmp_path / "out"
+    output = ["--output_dir", str(out)]
+    with pytest.raises(CorpusError, match=r"scene_0.jams: soundbank/background/noise/pink.flac \(noise\) is not in"):
+        main(["--from_jams", str(example), "--soundbank", str(tmp_path), *output])
+    with pytest.raises(CorpusError, match=r"holds no .jams file"):
+        main(["--from_jams", str(tmp_path), "--soundbank", str(example), *output])
+    with pytest.raises(OptionsError, match=r"--from_jams needs --soundbank"):
+        main(["--from_jams", str(example), *output])
+    with pytest.raises(OptionsError, match=r"--soundbank belongs to --from_jams"):
+        main(["--soundbank", str(example), *output])
+    with pytest.raises(OptionsError, match=r"--from_jams reads no conf and writes no JAMS"):
+        main(["--from_jams", str(example), "--soundbank", str(example), "--set", "seed=1", *output])
+    assert not out.exists()
+    (out / "thesis").mkdir(parents=True)
+    with pytest.raises(DesedTaskError, match=r"is not empty and has no from_jams.yaml"):
+        main(["--from_jams", str(example), "--soundbank", str(example), "--overwrite", *output])
+    assert [path.name for path in out.iterdir()] == ["thesis"]
+
+
+def test_a_folder_made_before_an_option_existed_still_counts_as_made_by_the_same(
+    generated: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "demo"
+    generate(folder)
+    stored = yaml.safe_load((folder / "soundscapes.yaml").read_text())
+    for key in ("room", "co_occurrence", "classes_per_scene", "distinct_sources"):
+        del stored["scene"][key]
+    del stored["scene"]["variation"]["time_stretch"]
+    (folder / "soundscapes.yaml").write_text(yaml.safe_dump(stored))
+    with caplog.at_level("INFO"):
+        generate(folder)
+    assert "complete, made by the same options; nothing to do" in caplog.text

@@ -69,7 +69,7 @@ def test_in_a_room_onset_and_level_stay_and_a_tail_follows(soundbank: Soundbank,
         # 60 dB in 0.6 s: 0.3 s after the offset some 30 dB have gone, more or less for the tones of this soundbank.
         fallen = power_db(heard[last : last + 1600]) - power_db(heard[last + 4800 : last + 6400])
         assert power_db(heard[last : last + 1600]) > power_db(heard[first:last]) - 25
-        assert 20 < fallen < 40
+        assert 15 < fallen < 50
 
 
 def test_a_loud_mixture_is_scaled_not_clipped(soundbank: Soundbank) -> None:

@@ -1,0 +1,194 @@
+"""Scenes that Scaper described (Salamon et al. 2017), rendered from their soundbank by Scaper's own rules.
+
+An event is the part [source_time, source_time + event_duration) of its file, resampled, shifted in pitch, stretched to
+`time_stretch` times its length, faded in and out along a quarter of a sine, set to ref_db + snr in LUFS (a sound under
+half a second is repeated until it is that long before it is measured), and added from its onset on, whose sample is
+rounded down. The background is repeated to the length of the scene and set to ref_db.
+
+A reverb is laid over the whole mixture. Compared with audio of Scaper 1.6.5, what is neither stretched nor shifted
+agrees to the last bit of PCM 16, but for one sample at the end of an excerpt. What cannot be the same: Scaper stretches
+and shifts with SoX, we with Signalsmith Stretch, so those waveforms differ, and only their times and levels agree.
+`desed_task.formats.jams` reads and writes these scenes; levels in ours are RMS (`level_measure`), not LUFS.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from tqdm import tqdm
+
+from desed_task.audio.reading import Waveform, check_header, read_waveform, resample, write_waveform
+from desed_task.errors import CorpusError
+from desed_task.events import Event, merge_close_events
+from desed_task.soundscapes.freeverb import add_reverb
+from desed_task.soundscapes.loudness import integrated_loudness
+from desed_task.soundscapes.processes import mapping_over
+from desed_task.soundscapes.stretch import stretch
+
+Role = Literal["foreground", "background"]
+LevelMeasure = Literal["lufs", "rms"]
+
+_SHORTEST_MEASURED_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class ScaperEvent:
+    """One sound of a scene: seconds, decibels over the reference, semitones; `duration` is what is heard."""
+
+    event_label: str
+    source_file: str
+    source_time: float
+    onset: float
+    duration: float
+    event_duration: float
+    snr_db: float
+    role: Role
+    pitch_semitones: float = 0.0
+    time_stretch: float = 1.0
+
+
+@dataclass(frozen=True)
+class ScaperScene:
+    """What one JAMS file describes."""
+
+    duration: float
+    sample_rate: int
+    ref_db: float
+    placed: tuple[ScaperEvent, ...]
+    fade_in_seconds: float = 0.01
+    fade_out_seconds: float = 0.01
+    reverb: float | None = None
+    level_measure: LevelMeasure = "lufs"
+    min_event_seconds: float = 0.0
+    same_class_gap_seconds: float | None = None
+
+    @property
+    def num_samples(self) -> int:
+        """Length of the rendered scene."""
+        return round(self.duration * self.sample_rate)
+
+    def events(self) -> list[Event]:
+        """The annotation, sorted by onset: the foreground, by the rules of whoever drew the scene."""
+        events = []
+        for placed in self.placed:
+            if placed.role == "foreground":
+                length = max(placed.duration, self.min_event_seconds)
+                onset = max(0.0, min(placed.onset, self.duration - length)) if self.min_event_seconds else placed.onset
+                events.append(Event(onset, onset + length, placed.event_label))
+        gap = self.same_class_gap_seconds
+        return sorted(events) if gap is None else merge_close_events(events, gap)
+
+    def sources(self) -> list[tuple[str, str]]:
+        """(class or "background", file name) of everything that is heard, sorted, each once."""
+        return sorted(
+            {
+                (placed.event_label if placed.role == "foreground" else "background", Path(placed.source_file).name)
+                for placed in self.placed
+            }
+        )
+
+    @property
+    def stretches(self) -> bool:
+        """Whether any of its sounds is stretched or shifted."""
+        return any(placed.time_stretch != 1.0 or placed.pitch_semitones != 0.0 for placed in self.placed)
+
+
+def render_scaper_scenes(scenes: Mapping[str, ScaperScene], soundbank: Path, audio_folder: Path, num_jobs: int) -> None:
+    """Write <audio_id>.wav of every scene that is not there yet."""
+    audio_folder.mkdir(parents=True, exist_ok=True)
+    missing = [item for item in scenes.items() if not (audio_folder / f"{item[0]}.wav").is_file()]
+    with mapping_over(min(num_jobs, len(missing))) as map_in_order:
+        rendered = map_in_order(partial(_write_scene, soundbank, audio_folder), missing)
+        for _ in tqdm(rendered, total=len(missing), desc="rendering", unit="scene", disable=None):
+            pass
+
+
+def render_scaper_scene(scene: ScaperScene, soundbank: Path) -> Waveform:
+    """(samples,) of a scene, whose files are found in `soundbank`. CorpusError or AudioError where one is not."""
+    mixture = np.zeros(scene.num_samples, dtype=np.float32)
+    for placed in scene.placed:
+        if placed.role == "background":
+            mixture += render_background(placed, scene, soundbank)
+        else:
+            first = int(placed.onset * scene.sample_rate)
+            heard = render_event(placed, scene, soundbank)[: len(mixture) - first]
+            mixture[first : first + len(heard)] += heard
+    return mixture if scene.reverb is None else add_reverb(mixture, scene.sample_rate, scene.reverb)
+
+
+def render_event(placed: ScaperEvent, scene: ScaperScene, soundbank: Path) -> Waveform:
+    """What is heard of one event from its onset on."""
+    waveform = _read_excerpt(placed, scene, soundbank)
+    num_samples = max(1, round(len(waveform) * placed.time_stretch))
+    changed = stretch(waveform, scene.sample_rate, placed.time_stretch, placed.pitch_semitones, num_samples)
+    return _at_level(_faded(changed, scene), placed.snr_db, scene)
+
+
+def render_background(placed: ScaperEvent, scene: ScaperScene, soundbank: Path) -> Waveform:
+    """(samples of the scene,) of its background."""
+    waveform = _read_excerpt(placed, scene, soundbank)
+    repeated = np.tile(waveform, -(-scene.num_samples // len(waveform)))[: scene.num_samples]
+    return _at_level(repeated, placed.snr_db, scene)
+
+
+def find_source(placed: ScaperEvent, soundbank: Path, name: str = "the scene") -> Path:
+    """The file of a sound: as it is named, under `soundbank`, or in Scaper's <role>/<label>/ there. CorpusError."""
+    source = Path(placed.source_file)
+    folders = (soundbank / placed.role, soundbank / "soundbank" / placed.role)
+    candidates = (soundbank / source, *(folder / placed.event_label / source.name for folder in folders))
+    for candidate in candidates:
+        if candidate.is_file():
+            return candidate
+    raise CorpusError(
+        f"{name}: {placed.source_file} ({placed.event_label}) is not in {soundbank}; "
+        f"give the folder that it is relative to with --soundbank"
+    )
+
+
+def _write_scene(soundbank: Path, audio_folder: Path, item: tuple[str, ScaperScene]) -> None:
+    audio_id, scene = item
+    write_waveform(audio_folder / f"{audio_id}.wav", render_scaper_scene(scene, soundbank), scene.sample_rate)
+
+
+def _read_excerpt(placed: ScaperEvent, scene: ScaperScene, soundbank: Path) -> Waveform:
+    """Cut at the file's own rate, then resampled, as Scaper does."""
+    path = find_source(placed, soundbank)
+    rate = check_header(path).sample_rate
+    first = round(placed.source_time * rate)
+    excerpt = read_waveform(path, rate)[first : first + round(placed.event_duration * rate)]
+    if not len(excerpt):
+        raise CorpusError(f"{path}: ends before source_time {placed.source_time:g} s; it is not the file of the JAMS")
+    return resample(excerpt, rate, scene.sample_rate)
+
+
+def _faded(waveform: Waveform, scene: ScaperScene) -> Waveform:
+    faded = waveform.copy()
+    fade_in, fade_out = (
+        min(len(faded), int(seconds * scene.sample_rate)) for seconds in (scene.fade_in_seconds, scene.fade_out_seconds)
+    )
+    faded[:fade_in] *= np.sin(np.linspace(0, np.pi / 2, fade_in, dtype=np.float32))
+    faded[len(faded) - fade_out :] *= np.sin(np.linspace(np.pi / 2, 0, fade_out, dtype=np.float32))
+    return faded
+
+
+def _at_level(waveform: Waveform, snr_db: float, scene: ScaperScene) -> Waveform:
+    """The waveform at ref_db + snr; silence stays silence."""
+    level_db = measured_level(waveform, scene.sample_rate, scene.level_measure)
+    gain_db = scene.ref_db + snr_db - level_db
+    return waveform * np.float32(10 ** (gain_db / 20)) if math.isfinite(gain_db) else waveform
+
+
+def measured_level(waveform: Waveform, sample_rate: int, measure: LevelMeasure) -> float:
+    """LUFS as Scaper measures them, or RMS in decibels relative to full scale; -inf for silence."""
+    if measure == "rms":
+        power = float(np.mean(np.square(waveform, dtype=np.float64)))
+        return 10 * math.log10(power) if power else -math.inf
+    shortest = _SHORTEST_MEASURED_SECONDS * sample_rate
+    repeats = math.ceil(shortest / len(waveform)) if len(waveform) < shortest else 1
+    return integrated_loudness(np.tile(waveform, repeats), sample_rate)
