@@ -12,7 +12,7 @@ import numpy as np
 
 from desed_task.audio.reading import Waveform
 from desed_task.clips import ClipSet
-from desed_task.data.store import PackedStore, is_packed, open_store
+from desed_task.data.store import PackedStore, open_store
 
 
 class JoinedStore:
@@ -32,11 +32,6 @@ class JoinedStore:
         """As PackedStore.read."""
         store = int(np.searchsorted(self._first_clips, clip, side="right")) - 1
         return self.stores[store].read(clip - int(self._first_clips[store]), first_sample, num_samples)
-
-
-def is_all_packed(clip_set: ClipSet, folder: Path, sample_rate: int) -> bool:
-    """Whether every store of `clip_set` as it now is on disk is there."""
-    return all(is_packed(part, folder, sample_rate) for part in clip_set.parts or (clip_set,))
 
 
 def open_stores(clip_set: ClipSet, folder: Path, sample_rate: int) -> PackedStore | JoinedStore:

@@ -53,5 +53,7 @@ def check_decoding(clip_set: ClipSet, system: System) -> None:
 
 def _check_audio(sets: ClipSets, system: System) -> None:
     """AudioError for a recording that cannot be used; warns of recordings that are not there."""
-    check_recordings((*sets.train, *sets.validation, sets.test), system.options.data.store, system.grid.sample_rate)
+    every = (*sets.train, *sets.validation, sets.test)
+    of_one_store = [part for clip_set in every for part in clip_set.parts or (clip_set,)]
+    check_recordings(of_one_store, system.options.data.store, system.grid.sample_rate)
     check_decoding(sets.test, system)
