@@ -12,7 +12,8 @@
 Humphrey et al. 2014; Salamon et al. 2017. Scaper's levels are LUFS. Ours are RMS; our files say so in
 `sandbox.desed_task`, which also holds the rules of the annotation (gaps that are closed, shortest event) and, for each
 foreground sound, the changes that Scaper has no word for (a tape's speed is written as stretch and shift together).
-What is read back has the events of our tables. Files of the namespace before Scaper 1.0, `sound_event`, are refused.
+What is read back has the events of our tables; where nothing was synthesised, varied or faded, it renders to the same
+samples too. Files of the namespace before Scaper 1.0, `sound_event`, are refused.
 """
 
 from __future__ import annotations

@@ -147,7 +147,7 @@ def find_source(placed: ScaperEvent, soundbank: Path, name: str = "the scene") -
             return candidate
     raise CorpusError(
         f"{name}: {placed.source_file} ({placed.event_label}) is not in {soundbank}; "
-        f"give the folder that it is relative to with --soundbank"
+        f"give the folder that it is relative to with --soundbank (a synthesised sound has no file)"
     )
 
 

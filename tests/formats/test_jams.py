@@ -10,11 +10,16 @@ from typing import Any
 import numpy as np
 import pytest
 
+from desed_task.audio.reading import write_waveform
 from desed_task.errors import EventTableError
 from desed_task.events import Event
 from desed_task.formats.jams import read_jams, write_jams
+from desed_task.options import check_options
+from desed_task.soundscapes.folders import FoldersOptions, build_folders_soundbank
+from desed_task.soundscapes.render import render_scene
 from desed_task.soundscapes.room import RoomResponse
-from desed_task.soundscapes.scene import PlacedEvent, Scene
+from desed_task.soundscapes.scaper import render_scaper_scene
+from desed_task.soundscapes.scene import PlacedEvent, Scene, SceneOptions, draw_scene
 from desed_task.soundscapes.soundbank import Sound
 from desed_task.soundscapes.variation import Variation
 
@@ -141,6 +146,29 @@ def test_our_file_has_what_scapers_have(tmp_path: Path, shared_data: Path) -> No
     }
     assert own["foreground"][0]["variation"]["ramp_db"] == 3.0
     assert np.isclose(dog["value"]["event_duration"] * dog["value"]["time_stretch"], dog["duration"])
+
+
+def test_what_we_write_can_be_rendered_from_the_recordings(tmp_path: Path) -> None:
+    # One recording with two dogs, of which the second is placed; the background starts in the middle of its recording.
+    rng = np.random.default_rng(0)
+    silence = np.zeros(12_000, dtype=np.float32)
+    barks = [0.3 * rng.standard_normal(6_400).astype(np.float32) for _ in range(2)]
+    for folder, waveform in (
+        ("foreground/Dog", np.concatenate([silence, barks[0], silence, barks[1], silence])),
+        ("background", 0.1 * rng.standard_normal(3 * RATE).astype(np.float32)),
+    ):
+        (tmp_path / folder).mkdir(parents=True)
+        write_waveform(tmp_path / folder / "a.wav", waveform, RATE)
+    bank = check_options({"name": "folders", "root": str(tmp_path), "shares": {"train": 1.0}}, FoldersOptions)
+    soundbank = build_folders_soundbank(bank, "train", seed=0)
+    tree = {"labels": ["Dog"], "duration_seconds": 2.0, "fade_milliseconds": 0.0, "num_events": [1, 1]}
+    options = check_options({**tree, "snr_db": [10, 10]}, SceneOptions)
+    scenes = [draw_scene(np.random.default_rng(seed), options, soundbank) for seed in range(6)]
+    assert {placed.sound.take for scene in scenes for placed in scene.placed} == {0, 1}
+    for scene in scenes:
+        write_jams(scene, tmp_path / "scene.jams", "scene.wav", tmp_path)
+        again = render_scaper_scene(read_jams(tmp_path / "scene.jams"), tmp_path)
+        assert np.allclose(again, render_scene(scene, soundbank)[0], atol=1e-6)
 
 
 def broken(*keys: str | int, value: object) -> dict[str, Any]:

@@ -18,6 +18,8 @@ from recipes.generate_soundscapes import main
 
 SMALL = (
     "--set=parts.train.num_scenes=6",
+    "--set=parts.weak.num_scenes=2",
+    "--set=parts.unlabeled.num_scenes=2",
     "--set=parts.validation.num_scenes=2",
     "--set=parts.test.num_scenes=3",
     "--set=scene.duration_seconds=4.0",
@@ -185,6 +187,10 @@ def test_scenes_of_scaper_are_rendered_from_their_jams(
         assert found == [(round(float(onset), 6), round(float(offset), 6), label) for onset, offset, label in rows]
     assert read_durations(tmp_path / "jobs1" / "durations.tsv") == {f"scene_{n}.wav": 10.0 for n in range(3)}
     assert sources_of(tmp_path / "jobs1") >= {"pink.flac", "1-26806-A.flac"}
+    (tmp_path / "jobs2" / "soundscapes.tsv").unlink()
+    (tmp_path / "jobs2" / "audio" / "scene_1.wav").unlink()
+    main([*command, "1", "--output_dir", str(tmp_path / "jobs2")])
+    assert files_of(tmp_path / "jobs1") == files_of(tmp_path / "jobs2")
     with caplog.at_level("INFO"):
         main([*command, "1", "--output_dir", str(tmp_path / "jobs1")])
     assert "complete, rendered from the same files; nothing to do" in caplog.text

@@ -134,3 +134,17 @@ def test_unlabeled_clips_of_the_confs_with_few_labels_come_from_a_split_of_their
         "validation",
         "test",
     ]
+
+
+def test_scenes_of_version_1_are_what_they_always_were(project: Path, tmp_path: Path) -> None:
+    # Scenes that trainings and tables rest on; whoever changes what is drawn raises `version`.
+    options = read_options(
+        project / "confs" / "soundscapes" / "demo.yaml", SoundscapesOptions, ["parts.test.num_scenes=3"]
+    )
+    first, _, third = generate_part(options, "test", tmp_path, 1)
+    assert [(e.onset, e.offset, e.event_label) for e in first.events] == [(0.763, 7.163, "Running_water")]
+    assert [(e.onset, e.offset, e.event_label) for e in third.events] == [
+        (1.166, 4.726, "Vacuum_cleaner"),
+        (3.776, 7.786, "Frying"),
+        (5.101, 9.701, "Blender"),
+    ]
