@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from desed_task.errors import DesedTaskError
+from desed_task.errors import DesedTaskError, OptionsError, RunStoppedError
 
 
 class RecipeParser(argparse.ArgumentParser):
@@ -25,6 +25,27 @@ class RecipeParser(argparse.ArgumentParser):
         declared = {_hyphenated(flag): flag for flag in self._option_string_actions}
         respelt = [_respelt(word, declared) for word in words[:end]]
         return super().parse_known_args(respelt + words[end:], namespace)
+
+
+def add_scaler_range(parser: argparse.ArgumentParser) -> None:
+    """Declare --scaler_range, the answer to a question that some published checkpoints leave open."""
+    parser.add_argument(
+        "--scaler_range",
+        type=float,
+        nargs=2,
+        metavar=("LOW", "HIGH"),
+        help="of a published checkpoint that does not tell: 0 1 if trained before 27 April 2024, else -1 1",
+    )
+
+
+def scaler_range_of(arguments: argparse.Namespace) -> tuple[float, float] | None:
+    """The range of --scaler_range; None when the flag was not given, OptionsError for what is no range."""
+    if arguments.scaler_range is None:
+        return None
+    low, high = arguments.scaler_range
+    if not low < high:
+        raise OptionsError(f"--scaler_range {low:g} {high:g}: the second number must be the larger; write 0 1 or -1 1")
+    return low, high
 
 
 def _respelt(word: str, declared: Mapping[str, str]) -> str:
@@ -47,6 +68,9 @@ def run_recipe(main: Callable[[Sequence[str]], int | None]) -> None:
     try:
         code = main(sys.argv[1:]) or 0
         sys.stdout.flush()
+    except RunStoppedError as stop:
+        print(stop, file=sys.stderr)
+        code = stop.exit_code
     except DesedTaskError as error:
         print(f"error: {error}", file=sys.stderr)
         code = 2

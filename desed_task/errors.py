@@ -43,3 +43,11 @@ class CheckpointError(DesedTaskError):
 
 class BundleError(DesedTaskError):
     """A bundle that is missing, incomplete or does not reproduce its model."""
+
+
+class RunStoppedError(DesedTaskError):
+    """Work that a signal ended; the message says how to go on, `exit_code` is the one that shells expect."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code

@@ -42,6 +42,15 @@ from desed_task.models.crnn import CRNN, CRNNOptions
 from desed_task.options import Options, check_options
 from desed_task.postprocessing.pipeline import PostProcessing, PostProcessingOptions, build_postprocessing
 from desed_task.prediction import predict
+from desed_task.published.checkpoint import (
+    HYPER_PARAMETERS,
+    MODELS,
+    is_published,
+    read_checkpoint,
+    translate_checkpoint,
+    weights_of,
+)
+from desed_task.published.years import ScalerRange
 from desed_task.scores import Scores
 from desed_task.timeline import FrameGrid
 from desed_task.training.energy import EnergyOptions
@@ -270,40 +279,67 @@ def describe(options: SedOptions) -> dict[str, Any]:
     }
 
 
-def load_system(path: Path) -> System:
-    """The system of a checkpoint (or of a run folder's best), in eval mode on the CPU; else CheckpointError."""
+def load_system(path: Path, scaler_range: ScalerRange | None = None) -> System:
+    """The system of a checkpoint (or of a run folder's best), in eval mode on the CPU; else CheckpointError.
+
+    Checkpoints of the published code (2022-2024) are read too; `scaler_range` is for those that do not tell theirs.
+    """
     path = find_checkpoint(path)
     if not path.is_file():
         raise CheckpointError(f"{path}: no such checkpoint")
-    try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises a dozen kinds for a file that is not a checkpoint
-        reason = " ".join(str(error).split())[:120] or type(error).__name__
-        raise CheckpointError(f"{path}: not a readable checkpoint ({reason})") from None
-    stored = checkpoint.get(CHECKPOINT_KEY) if isinstance(checkpoint, dict) else None
-    if not isinstance(stored, dict) or stored.get("format") != CHECKPOINT_FORMAT:
-        raise CheckpointError(
-            f"{path}: the checkpoint does not say how it was trained (no {CHECKPOINT_KEY!r} of format "
-            f"{CHECKPOINT_FORMAT}); train it with recipes/train_sed.py"
-        )
-    options = check_options(stored["options"], SedOptions, default_origin=str(path))
+    checkpoint = read_checkpoint(path)
+    if is_published(checkpoint):
+        tree = translate_checkpoint(checkpoint, path, scaler_range)
+    else:
+        tree = _stored_tree(checkpoint, path)
+        if scaler_range is not None:
+            raise CheckpointError(f"--scaler_range: {path} says itself which it was trained with; leave the flag out")
+    options = check_options(tree, SedOptions, default_origin=str(path))
     models: dict[str, nn.Module] = {}
-    for name in ("student", "teacher"):
-        if f"sed_{name}" in checkpoint:
+    for name in MODELS:
+        weights = weights_of(checkpoint, name)
+        if weights is not None:
             models[name] = build_model(options).eval()
-            load_weights(models[name], checkpoint[f"sed_{name}"], f"{path}, {name}")
+            load_weights(models[name], weights, f"{path}, {name}")
     if not models:
         raise CheckpointError(f"{path}: holds no model (sed_student, sed_teacher); train it again")
     return build_system(options, models)
 
 
+def _stored_tree(checkpoint: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """The options that a checkpoint of ours stores."""
+    stored = checkpoint.get(CHECKPOINT_KEY)
+    if not isinstance(stored, dict) or stored.get("format") != CHECKPOINT_FORMAT:
+        raise CheckpointError(
+            f"{path}: the checkpoint does not say how it was trained (no {CHECKPOINT_KEY!r} of format "
+            f"{CHECKPOINT_FORMAT}, no published {HYPER_PARAMETERS}); train it with recipes/train_sed.py"
+        )
+    options: dict[str, Any] = stored["options"]
+    return options
+
+
 def load_weights(model: nn.Module, weights: Mapping[str, torch.Tensor], source: str) -> None:
-    """Load a state dict strictly; CheckpointError names the first parameter that does not fit."""
-    try:
-        model.load_state_dict(weights)
-    except RuntimeError as error:
-        detail = " ".join(line.strip() for line in str(error).splitlines()[1:2]) or str(error)
-        raise CheckpointError(f"{source}: the weights do not fit the model: {detail}") from None
+    """Load a state dict strictly; CheckpointError reports all that does not fit."""
+    mine = model.state_dict()
+    other = [
+        f"size mismatch for {name}, {tuple(weights[name].shape)} for {tuple(mine[name].shape)}"
+        for name in mine
+        if name in weights and weights[name].shape != mine[name].shape
+    ]
+    kinds = (
+        ("Missing keys", [name for name in mine if name not in weights]),
+        ("unexpected keys", [name for name in weights if name not in mine]),
+    )
+    faults = [f"{kind}: {_first_few(names)}" for kind, names in kinds if names]
+    if faults or other:
+        report = "; ".join([*faults, *([_first_few(other)] if other else [])])
+        raise CheckpointError(f"{source}: the weights do not fit the model: {report}")
+    model.load_state_dict(weights)
+
+
+def _first_few(names: Sequence[str], limit: int = 6) -> str:
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + more
 
 
 def predict_clip_set(system: System, model: nn.Module, clip_set: ClipSet) -> dict[str, Scores]:

@@ -46,14 +46,16 @@ def open_bundle(folder: Path, device: str = "auto") -> Listener:
     return Listener(bundle.model_id, bundle.sample_rate, postprocessing, scores)
 
 
-def open_checkpoint(path: Path, model_name: str | None = None, device: str = "auto") -> Listener:
+def open_checkpoint(
+    path: Path, model_name: str | None = None, device: str = "auto", scaler_range: tuple[float, float] | None = None
+) -> Listener:
     """The student (or the model named) of a checkpoint. CheckpointError or OptionsError when it cannot."""
     from desed_task.experiment import load_system
     from desed_task.prediction import predict
     from desed_task.training.fit import choose_device
 
     torch_device = choose_device(device)
-    system = load_system(path)
+    system = load_system(path, scaler_range)
     name, model = choose_model(system, model_name, path)
     system.to(torch_device)
 

@@ -116,11 +116,17 @@ def check_options(
 
 def override_options(options: OptionsType, overrides: Sequence[str]) -> OptionsType:
     """The same options with `overrides` ("a.b=c") applied and the whole checked again."""
-    tree: dict[str, Any] = json.loads(options.model_dump_json())
+    return check_overridden(json.loads(options.model_dump_json()), type(options), overrides, "stored options")
+
+
+def check_overridden(
+    tree: dict[str, Any], options_class: type[OptionsType], overrides: Sequence[str], default_origin: str
+) -> OptionsType:
+    """As `check_options`, after `overrides` ("a.b=c") are applied to the tree, in place."""
     origins: dict[_KeyPath, str] = {}
     for override in overrides:
         _override(tree, origins, override)
-    return check_options(tree, type(options), origins, default_origin="stored options")
+    return check_options(tree, options_class, origins, default_origin)
 
 
 def write_options(options: Options, path: Path) -> None:

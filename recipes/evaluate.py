@@ -21,7 +21,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from desed_task.audio.reading import Waveform, read_waveform
-from desed_task.command_line import RecipeParser, run_recipe, show
+from desed_task.command_line import RecipeParser, add_scaler_range, run_recipe, scaler_range_of, show
 from desed_task.errors import CorpusError, DesedTaskError
 from desed_task.events import audio_id_of
 from desed_task.formats.dcase import read_durations, read_strong
@@ -37,12 +37,14 @@ def main(argv: Sequence[str]) -> int:
     arguments = _parser().parse_args(argv)
     if arguments.model is not None and arguments.checkpoint is None:
         raise DesedTaskError("--model chooses a model of a checkpoint; a bundle holds only one")
+    if arguments.scaler_range is not None and arguments.checkpoint is None:
+        raise DesedTaskError("--scaler_range is of a published checkpoint; a bundle knows its own")
     if arguments.output_dir.exists() and not arguments.output_dir.is_dir():
         raise DesedTaskError(f"--output_dir {arguments.output_dir}: stands there and is no folder; name another")
     if arguments.bundle is not None:
         listener = open_bundle(arguments.bundle, arguments.device)
     else:
-        listener = open_checkpoint(arguments.checkpoint, arguments.model, arguments.device)
+        listener = open_checkpoint(arguments.checkpoint, arguments.model, arguments.device, scaler_range_of(arguments))
     truth = read_strong(arguments.ground_truth, listener.postprocessing.labels)
     audio_ids = list(truth.by_audio_id())
     durations = None if arguments.durations is None else read_durations(arguments.durations)
@@ -65,13 +67,14 @@ def _parser() -> RecipeParser:
     parser = RecipeParser(description="Evaluate a bundle or a checkpoint on annotated recordings.")
     system = parser.add_mutually_exclusive_group(required=True)
     system.add_argument("--bundle", type=Path, help="folder of a bundle")
-    system.add_argument("--checkpoint", type=Path, help="checkpoint of train_sed.py")
+    system.add_argument("--checkpoint", type=Path, help="checkpoint of train_sed.py, or a published one")
     parser.add_argument("--model", choices=("student", "teacher"), help="which model of the checkpoint (the student)")
     parser.add_argument("--audio_dir", type=Path, required=True, help="folder of the recordings")
     parser.add_argument("--ground_truth", type=Path, required=True, help="table filename onset offset event_label")
     parser.add_argument("--durations", type=Path, help="table filename duration (default: those of the recordings)")
     parser.add_argument("--output_dir", type=Path, required=True, help="folder that receives the report")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda:N")
+    add_scaler_range(parser)
     return parser
 
 

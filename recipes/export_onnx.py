@@ -18,7 +18,7 @@ from typing import Any
 from desed_task.audio.containers import find_recordings
 from desed_task.audio.reading import read_waveform
 from desed_task.bundle import MODEL_FILE, Bundle
-from desed_task.command_line import RecipeParser, run_recipe, show
+from desed_task.command_line import RecipeParser, add_scaler_range, run_recipe, scaler_range_of, show
 from desed_task.experiment import System, build_frontend, load_system
 from desed_task.export import export_bundle
 from desed_task.listening import choose_model
@@ -29,7 +29,7 @@ def main(argv: Sequence[str]) -> int:
     """Export, and print what was measured."""
     arguments = _parser().parse_args(argv)
     checkpoint = find_checkpoint(arguments.checkpoint)
-    system = load_system(checkpoint)
+    system = load_system(checkpoint, scaler_range_of(arguments))
     model_name, model = choose_model(system, arguments.model, checkpoint)
     files = [file for place in arguments.audio for file in (find_recordings(place) if place.is_dir() else [place])]
     recordings = [read_waveform(file, system.grid.sample_rate) for file in files]
@@ -55,6 +55,7 @@ def _parser() -> RecipeParser:
     parser.add_argument("--audio", type=Path, nargs="+", default=[], help="recordings, or folders of them, to check on")
     parser.add_argument("--id", help="name of the model (that of the output folder)")
     parser.add_argument("--version", default="1", help="version of the model")
+    add_scaler_range(parser)
     return parser
 
 

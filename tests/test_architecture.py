@@ -41,7 +41,7 @@ COLUMNS: Mapping[str, tuple[tuple[str, ...], ...]] = {
         ("prediction",),
         ("training",),
     ),
-    "roof": (("export", "experiment", "archive"), ("runs", "listening")),
+    "roof": (("published",), ("export", "experiment", "archive"), ("runs", "listening")),
 }
 BELOW = {"values": (), "numpy": ("values",), "torch": ("values",), "roof": ("values", "numpy", "torch")}
 FLOOR_OF = {

@@ -6,10 +6,9 @@ from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
-from desed_task.command_line import RecipeParser
+from desed_task.command_line import RecipeParser, add_scaler_range, scaler_range_of
 from desed_task.errors import OptionsError
-from desed_task.experiment import SedOptions
-from desed_task.options import read_options
+from desed_task.runs.conf import read_conf
 from desed_task.runs.eval_set import eval_from_checkpoint
 from desed_task.runs.seeds import train_seeds
 from desed_task.runs.testing import test_from_checkpoint
@@ -26,12 +25,13 @@ def run_training(argv: Sequence[str], default_conf: Path, default_log_dir: Path,
     require_log_dir(log_dir)
     _require_no_idle_flags(arguments)
     fast, beside = arguments.fast_dev_run, (arguments.conf_file, arguments.set)
+    scaler_range = scaler_range_of(arguments)
     if arguments.test_from_checkpoint is not None:
-        test_from_checkpoint(arguments.test_from_checkpoint, *beside, log_dir, device, fast)
+        test_from_checkpoint(arguments.test_from_checkpoint, *beside, log_dir, device, fast, scaler_range)
     elif arguments.eval_from_checkpoint is not None:
-        eval_from_checkpoint(arguments.eval_from_checkpoint, *beside, log_dir, device, fast)
+        eval_from_checkpoint(arguments.eval_from_checkpoint, *beside, log_dir, device, fast, scaler_range)
     else:
-        options = read_options(arguments.conf_file or default_conf, SedOptions, arguments.set)
+        options = read_conf(arguments.conf_file or default_conf, arguments.set)
         if arguments.strong_real:
             options = options.with_strong_real()
         if arguments.seeds is None:
@@ -62,6 +62,10 @@ def _require_no_idle_flags(arguments: Namespace) -> None:
         idle = [flag for flag, given in of_training.items() if given and getattr(arguments, course, None) is not None]
         if idle:
             raise OptionsError(f"{idle[0]} does nothing beside --{course}; leave one of them out")
+    if arguments.scaler_range is not None and not (arguments.test_from_checkpoint or arguments.eval_from_checkpoint):
+        raise OptionsError(
+            "--scaler_range is of a published checkpoint; a training has --set features.scaler_range=[LOW,HIGH]"
+        )
 
 
 def _parse(argv: Sequence[str], default_conf: Path, default_log_dir: Path, description: str) -> Namespace:
@@ -82,5 +86,6 @@ def _parse(argv: Sequence[str], default_conf: Path, default_log_dir: Path, descr
     parser.add_argument("--device", help="auto (the default), cpu or cuda:N")
     parser.add_argument("--gpus", help="0 for the CPU, 1 for one GPU; the field's way to say --device")
     parser.add_argument("--fast_dev_run", action="store_true", help="3 epochs of 2 steps, 8 clips: does it run?")
+    add_scaler_range(parser)
     parser.add_argument("--set", action="append", default=[], metavar="A.B=C", help="replace one key of the conf")
     return parser.parse_args(argv)

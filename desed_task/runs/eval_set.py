@@ -40,9 +40,10 @@ def eval_from_checkpoint(
     log_dir: Path,
     device: torch.device,
     fast_dev_run: bool,
+    scaler_range: tuple[float, float] | None = None,
 ) -> Path:
     """Write scores and detections of the unlabelled recordings of `data.eval`; the run folder."""
-    system = with_data_of(load_system(checkpoint), "eval", conf, overrides)
+    system = with_data_of(load_system(checkpoint, scaler_range), "eval", conf, overrides)
     clip_set = build_eval_set(system.options, FAST_DEV_CLIPS if fast_dev_run else None)
     check_decoding(clip_set, system)
     folder = create_run_folder(log_dir)

@@ -16,10 +16,11 @@ import torch
 from desed_task.clips import ClipSet
 from desed_task.command_line import show
 from desed_task.errors import OptionsError
-from desed_task.experiment import SedOptions, System, evaluate_clip_set, load_system, predict_clip_set
+from desed_task.experiment import System, evaluate_clip_set, load_system, predict_clip_set
 from desed_task.metrics.report import Report, format_table, write_report
-from desed_task.options import override_options, read_options
+from desed_task.options import override_options
 from desed_task.runs.clip_sets import check_decoding, read_test_set
+from desed_task.runs.conf import read_conf
 from desed_task.training.energy import EnergyReading, metered, write_kwh
 from desed_task.training.run_folder import create_run_folder, write_provenance
 
@@ -33,9 +34,10 @@ def test_from_checkpoint(
     log_dir: Path,
     device: torch.device,
     fast_dev_run: bool,
+    scaler_range: tuple[float, float] | None = None,
 ) -> Path:
     """Test a checkpoint with its stored options, on the test data of `conf` where it is given; the run folder."""
-    system = with_data_of(load_system(checkpoint), "test", conf, overrides)
+    system = with_data_of(load_system(checkpoint, scaler_range), "test", conf, overrides)
     test_set = read_test_set(system, fast_dev_run)
     check_decoding(test_set, system)
     folder = create_run_folder(log_dir)
@@ -79,7 +81,7 @@ def with_data_of(system: System, key: str, conf: Path | None, overrides: Sequenc
             f"--set {foreign[0]}: a checkpoint is used with its stored options; only data.{key} can be replaced"
         )
     if conf is not None:
-        options = read_options(conf, SedOptions, overrides)
+        options = read_conf(conf, overrides)
     else:
         options = override_options(system.options, overrides)
     data = system.options.data.model_copy(update={key: getattr(options.data, key)})

@@ -161,6 +161,12 @@ def durations_path(root: Path, part: Part) -> Path | None:
     return root / durations if durations is not None else None
 
 
+def table_path(root: Path, part: Part) -> Path | None:
+    """The part's table of labels or names, whether it is there or not; None for parts that have none."""
+    table = _PLACES[part].table
+    return root / table if table is not None else None
+
+
 def _require(path: Path) -> None:
     if not path.exists():
         raise CorpusError(
