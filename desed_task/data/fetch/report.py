@@ -1,4 +1,4 @@
-"""What a fetch could not bring: clips of videos that are gone, per part."""
+"""What a fetch brought and what it could not bring, part by part."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class FetchReport:
-    """`missing`: part -> clips that could not be had; `listed`: part -> clips that its table lists."""
+    """`listed`: part -> clips that its tables list; `missing`: part -> those of them that could not be had."""
 
     missing: Mapping[str, int] = field(default_factory=dict)
     listed: Mapping[str, int] = field(default_factory=dict)
 
     def summary(self) -> str:
-        """One line per part: "926 of 1168 files present"."""
-        if not self.listed:
-            return "all files are there"
-        return "\n".join(
-            f"{part}: {total - self.missing.get(part, 0)} of {total} clips present"
+        """One line per part, such as "validation: 926 of 1168 clips are there"."""
+        lines = [
+            f"{part}: {total - self.missing.get(part, 0)} of {total} clips are there"
             for part, total in self.listed.items()
-        )
+        ]
+        if any(self.missing.values()):
+            lines.append("missing_files/ lists the others and why; figures on fewer clips are not comparable")
+        return "\n".join(lines)

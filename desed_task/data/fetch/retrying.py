@@ -17,13 +17,15 @@ from email.utils import parsedate_to_datetime
 class RetryPolicy:
     """How often, how patiently; seconds.
 
-    attempts: in a row without any progress; timeout: silence of a server; clip_timeout: one clip from request to file.
+    attempts: in a row without any progress; timeout: silence of a server. clip_attempts, clip_timeout: of one clip of a
+    video, whose downloader tries several times by itself.
     """
 
     attempts: int = 6
     first_wait: float = 2.0
     longest_wait: float = 120.0
     timeout: float = 60.0
+    clip_attempts: int = 4
     clip_timeout: float = 600.0
 
     def wait_before(self, attempt: int, asked_for: float | None = None) -> float:
