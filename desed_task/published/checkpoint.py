@@ -29,6 +29,8 @@ HYPER_PARAMETERS = "hyper_parameters"
 MODELS = ("student", "teacher")
 # Packages whose objects a checkpoint may name; none of them is imported or called.
 _KNOWN = ("pytorch_lightning.", "lightning.", "lightning_fabric.", "torchmetrics.", "torch.", "numpy.", "desed_task.")
+# Types that stand in a pickle as arguments, such as that of a defaultdict.
+_PLAIN_TYPES = {f"builtins.{name}" for name in ("list", "dict", "tuple", "int", "float", "str", "bool")}
 _SCALARS = {"f2": "e", "f4": "f", "f8": "d", "i1": "b", "i2": "h", "i4": "i", "i8": "q"} | {
     **{"u1": "B", "u2": "H", "u4": "I", "u8": "Q", "b1": "?"}
 }
@@ -158,6 +160,6 @@ def _stand_in(name: str) -> Callable[..., Any] | None:
         return _NumpyType
     if name.startswith("pathlib."):
         return _path
-    if name == "argparse.Namespace" or name.startswith(_KNOWN):
+    if name == "argparse.Namespace" or name in _PLAIN_TYPES or name.startswith(_KNOWN):
         return _inert(last)
     return None
