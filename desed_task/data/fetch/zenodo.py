@@ -34,17 +34,30 @@ def find_file(record: int, name: str, policy: RetryPolicy, zenodo: str = ZENODO)
 
 
 def _read_json(url: str, policy: RetryPolicy) -> dict[str, Any]:
-    for attempt in range(1, policy.attempts + 1):
+    try:
+        tree = json.loads(_read(url, policy))
+    except ValueError:
+        tree = None
+    if not isinstance(tree, dict):
+        raise FetchError(f"{url}: not the description of a record")
+    return tree
+
+
+def _read(url: str, policy: RetryPolicy) -> bytes:
+    attempt = 0
+    while True:
         try:
-            with closing(open_reply(url, timeout=policy.timeout).body) as body:
-                tree = json.loads(body.read(_LONGEST_REPLY_BYTES))
-            if isinstance(tree, dict):
-                return tree
-            raise FetchError(f"{url}: not the description of a record")
-        except ValueError:
-            raise FetchError(f"{url}: not the description of a record") from None
-        except (PassingFailureError, *BROKEN) as error:
-            if attempt == policy.attempts:
-                raise FetchError(f"{url}: {error} ({attempt} attempts)") from None
-            time.sleep(policy.wait_before(attempt, getattr(error, "wait", None)))
-    raise AssertionError("unreachable")
+            reply = open_reply(url, timeout=policy.timeout)
+            with closing(reply.body):
+                content = reply.body.read(_LONGEST_REPLY_BYTES)
+            if reply.total is None or len(content) == reply.total:
+                return content
+            failure = PassingFailureError(f"the connection ended after {len(content)} of {reply.total} bytes")
+        except PassingFailureError as error:
+            failure = error
+        except BROKEN as error:
+            failure = PassingFailureError(f"the connection broke ({error or type(error).__name__})")
+        attempt += 1
+        if attempt >= policy.attempts:
+            raise FetchError(f"{url}: {failure} ({attempt} attempts)")
+        time.sleep(policy.wait_before(attempt, failure.wait))
