@@ -1,4 +1,4 @@
-"""A participant's course on a small DESED in its published layout: prepare, train as in 2022, hear the evaluation set."""
+"""A participant's course on a small DESED in its published layout: prepare, train as in 2022, hear the eval set."""
 
 from __future__ import annotations
 
