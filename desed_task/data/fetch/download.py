@@ -118,11 +118,12 @@ def _continue(remote: RemoteFile, partial: Path, timeout: float, progress: tqdm[
 
 
 def _append(reply: Reply, partial: Path, progress: tqdm[None]) -> None:
-    with partial.open("r+b" if reply.first_byte else "wb") as stream:
+    # Nothing is held back in memory: what has come is on disk when the process is killed.
+    with partial.open("r+b" if reply.first_byte else "wb", buffering=0) as stream:
         stream.seek(reply.first_byte)
         while True:
             try:
-                block = reply.body.read(_BLOCK_BYTES)
+                block = reply.body.read1(_BLOCK_BYTES)
             except BROKEN as error:
                 raise PassingFailureError(f"the connection broke ({error or type(error).__name__})") from None
             if not block:

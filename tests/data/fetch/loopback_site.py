@@ -31,7 +31,7 @@ class Mishap:
 
 @dataclass
 class Site:
-    """files: path -> content; plans: path -> mishaps of the requests to come; asked: (path, Range) of those that came."""
+    """files: path -> content; plans: path -> mishaps of requests to come; asked: (path, Range) of those that came."""
 
     address: str = ""
     files: dict[str, bytes] = field(default_factory=dict)

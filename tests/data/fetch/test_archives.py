@@ -198,7 +198,7 @@ def test_a_flipped_byte_is_damage(tmp_path: Path) -> None:
     with zipfile.ZipFile(archive, "w") as packed:
         packed.writestr("a.wav", b"a" * 1000)
     archive.write_bytes(archive.read_bytes().replace(b"a" * 500, b"a" * 499 + b"b", 1))
-    with pytest.raises(FetchError, match="damaged .*CRC"):
+    with pytest.raises(FetchError, match=r"damaged .*CRC"):
         extract(archive, tmp_path / "out")
     assert not (tmp_path / "out" / "a.wav").exists()
 

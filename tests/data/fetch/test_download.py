@@ -53,7 +53,7 @@ def test_what_is_there_is_verified_and_not_fetched_again(
     fetch_file(remote, target, impatient)
     assert len(site.asked) == 1
     target.write_bytes(CONTENT[:-1] + b"?")
-    with pytest.raises(FetchError, match="its md5 is .* was published; delete it"):
+    with pytest.raises(FetchError, match=r"its md5 is .* was published; delete it"):
         fetch_file(remote, target, impatient)
 
 
@@ -177,7 +177,7 @@ def test_a_wrong_file_is_fetched_once_more_then_refused(
 ) -> None:
     site.files["/file"] = wrong
     remote = RemoteFile(remote.url, len(wrong), MD5)
-    with pytest.raises(FetchError, match="its md5 is .* gives another file than was published"):
+    with pytest.raises(FetchError, match=r"its md5 is .* gives another file than was published"):
         fetch_file(remote, target, impatient)
     assert site.ranges("/file") == [None, None]
     assert list(target.parent.iterdir()) == []

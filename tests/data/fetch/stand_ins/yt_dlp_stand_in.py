@@ -17,8 +17,7 @@ MESSAGES = {
     "throttled": "WARNING: [youtube] Unable to download webpage: HTTP Error 429: Too Many Requests\n"
     "ERROR: [youtube] {id}: Sign in to confirm your age. This video may be inappropriate for some users.",
     "robot": "ERROR: [youtube] {id}: Sign in to confirm you’re not a bot.",
-    "offline": "ERROR: [youtube] {id}: Unable to download API page: <urlopen error [Errno -3] Temporary failure in name "
-    "resolution>",
+    "offline": "ERROR: [youtube] {id}: Unable to download API page: [Errno -3] Temporary failure in name resolution",
 }
 
 
