@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
 import subprocess
@@ -79,7 +78,8 @@ def test_the_published_layout_is_had_whole(fetch: Callable[..., FetchReport], ro
 
 def test_what_was_fetched_is_read_as_a_corpus(fetch: Callable[..., FetchReport], root: Path) -> None:
     fetch()
-    for part in set(PARTS) - {"public_eval", "eval"}:
+    not_fetched, empty = {"public_eval", "eval"}, {"weak_validation"}  # a tenth of three clips
+    for part in set(PARTS) - not_fetched - empty:
         clips = read_desed(DesedOptions(name="desed", root=root, part=part), "none")
         assert clips.files_present == clips.files_expected > 0
 
@@ -265,7 +265,7 @@ def end_when(reached: Callable[[], bool], how: signal.Signals, root: Path, progr
 def test_killed_in_the_middle_of_an_archive_it_goes_on_with_the_rest(
     fetch: Callable[..., FetchReport], root: Path, site: Site, programs: Programs
 ) -> None:
-    site.plans[SYNTHETIC_PATH] = [Mishap(drip=0.02)]
+    site.plans[SYNTHETIC_PATH] = [Mishap(drip=0.01)]
     partial = root / "downloads" / "dcase_synth.zip.partial"
     archive_bytes = len(site.files[SYNTHETIC_PATH])
     code = end_when(lambda: partial.exists() and partial.stat().st_size > 20_000, signal.SIGKILL, root, programs, site)
@@ -304,7 +304,7 @@ def test_killed_while_it_unpacks_it_unpacks_the_rest(
     (root / "downloads" / "dcase_synth.zip").write_bytes(site.files[SYNTHETIC_PATH])
     shutil.rmtree(root / "metadata/validation/synthetic21_validation")
     wav = root / "audio/validation/synthetic21_validation/soundscapes/1.wav"
-    os.rename(wav, wav.with_name("1.wav.partial"))
+    wav.rename(wav.with_name("1.wav.partial"))
     site.asked.clear()
     fetch()
     assert held(root) == whole_set()

@@ -81,7 +81,7 @@ THROTTLED = [
     "ERROR: unable to download video data: HTTP Error 403: Forbidden",
 ]
 PASSES = [
-    "ERROR: [youtube] abc: Unable to download API page: <urlopen error [Errno -3] Temporary failure in name resolution>",
+    "ERROR: [youtube] abc: Unable to download API page: [Errno -3] Temporary failure in name resolution",
     "no end after 600 s",
     "ERROR: [youtube] abc: Requested format is not available. Use --list-formats for a list of available formats",
     "ERROR: Unable to extract yt initial data; please report this issue",
