@@ -13,7 +13,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import soundfile
 import torch
 from training_scenes import write_training
 
@@ -230,6 +232,22 @@ def appended(file: str, text: str) -> Callable[[Path], list[str]]:
     return arrange
 
 
+def resampled(file: str, change: Callable[[np.ndarray], np.ndarray]) -> Callable[[Path], list[str]]:
+    """The recording holds other samples, as 32-bit floats."""
+
+    def arrange(folder: Path) -> list[str]:
+        waveform, rate = soundfile.read(folder / file)
+        soundfile.write(folder / file, change(waveform), rate, subtype="FLOAT")
+        return []
+
+    return arrange
+
+
+def joined_with_itself(folder: Path) -> list[str]:
+    corpus = f"{{name: soundscapes, root: {folder / 'scenes'}, part: train}}"
+    return ["--set", f"data.train.0.more=[{corpus}]"]
+
+
 STRONG = "filename\tonset\toffset\tevent_label\n"
 BAD_INPUT: dict[str, tuple[Callable[[Path], list[str]], str]] = {
     "unknown key": (appended("conf.yaml", "bogus: 1\n"), "conf.yaml: bogus: unknown key (value 1)"),
@@ -273,6 +291,38 @@ BAD_INPUT: dict[str, tuple[Callable[[Path], list[str]], str]] = {
     "truncated test recording": (cut("scenes/test/audio/test_3.wav"), "test_3.wav: truncated, "),
     "empty recording": (rewritten("scenes/weak/audio/weak_1.wav", b""), "weak_1.wav: the file is empty (0 bytes)"),
     "no recording": (rewritten("scenes/test/audio/test_1.wav", "a letter"), "test_1.wav: not decodable audio"),
+    "recording of NaN": (
+        resampled("scenes/test/audio/test_3.wav", lambda waveform: waveform * np.nan),
+        "test_3.wav: holds NaN or infinite samples",
+    ),
+    "recording shorter than its table says": (
+        resampled("scenes/train/audio/train_3.wav", lambda waveform: waveform[:8000]),
+        "train_3.wav: lasts 0.50 s, 2 s in durations.tsv",
+    ),
+    "recording without samples": (
+        resampled("scenes/validation/audio/validation_0.wav", lambda waveform: waveform[:0]),
+        "validation_0.wav: holds no samples",
+    ),
+    "corpora that share clips": (joined_with_itself, "train_0.wav are both called train_0; rename one"),
+    "real strong recordings that nobody named": (
+        lambda folder: ["--strong_real"],
+        "--strong_real: data.strong_real is not set in the conf",
+    ),
+    "one seed": (lambda folder: ["--seeds", "1"], "--seeds 1: a spread takes at least 2"),
+    "two GPUs": (lambda folder: ["--gpus", "2"], "--gpus 2: write 0 (the CPU) or 1 (one GPU)"),
+    "GPU and CPU": (lambda folder: ["--gpus", "1"], "--gpus 1 contradicts --device cpu"),
+    "selection by no teacher": (
+        lambda folder: ["--set=training.mean_teacher=null", "--set=training.selection_model=teacher"],
+        "selection_model is teacher and mean_teacher is null",
+    ),
+    "a floor above the learning rate": (
+        override("training.min_learning_rate=0.5"),
+        "min_learning_rate 0.5 exceeds learning_rate 0.001",
+    ),
+    "a teacher without statistics": (
+        override("training.mean_teacher={mode: eval}"),
+        "mode eval never updates the teacher's own statistics",
+    ),
     "offset before onset": (
         appended("scenes/validation/soundscapes.tsv", "validation_0.wav\t1.5\t1.2\thum\n"),
         "validation/soundscapes.tsv, row 5: offset 1.200 s is not after onset 1.500 s",
