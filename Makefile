@@ -1,4 +1,4 @@
-# make demo | make test | make test-slow | make check | make resolve
+# make demo | make test | make test-slow | make check | make docs | make resolve
 # Every target sets itself up: .venv is made once, and installed anew only when pyproject.toml or constraints.txt changes.
 PYTHON ?= python3
 VENV   := .venv
@@ -6,7 +6,7 @@ PY     := $(VENV)/bin/python
 STAMP  := $(VENV)/.installed
 EXTRAS := train,serve,dev
 
-.PHONY: demo test test-slow check resolve install
+.PHONY: demo test test-slow check docs resolve install
 
 demo: install
 	$(PY) recipes/demo.py --output_dir demo
@@ -21,6 +21,10 @@ check: install
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
+
+# docs/options.md, from the options classes.
+docs: install
+	$(PY) docs/write_options.py
 
 # Do the pinned versions fit together on the newest Python we support?
 resolve: install

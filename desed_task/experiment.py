@@ -80,7 +80,7 @@ AUGMENTATIONS: dict[str, Callable[[Any], Augmentation]] = {
 class TrainingSource(Options):
     """One source of training clips."""
 
-    corpus: Corpus
+    corpus: Corpus = Field(description="Where the clips are.")
     more: tuple[Corpus, ...] = Field((), description="Further corpora whose clips are drawn together with its own.")
     supervision: Supervision = Field(description="What is used of its labels: strong, weak or none.")
     batch_size: int = Field(ge=1, description="Its clips per batch.")
@@ -89,7 +89,7 @@ class TrainingSource(Options):
 class EvaluationSource(Options):
     """One set that systems are scored on."""
 
-    corpus: Corpus
+    corpus: Corpus = Field(description="Where the clips are.")
     supervision: Literal["strong", "weak"] = Field(
         "strong", description="strong, or weak for a set that is scored by its tags."
     )
@@ -119,13 +119,15 @@ class SedOptions(Options):
     """A detector: its classes, front-end, model, data, training and post-processing."""
 
     labels: tuple[str, ...] = Field(min_length=1, description="Class names in the order of every class axis.")
-    features: LogMelOptions = LogMelOptions()
-    model: CRNNOptions = CRNNOptions()
+    features: LogMelOptions = Field(LogMelOptions(), description="From a waveform to what the model hears.")
+    model: CRNNOptions = Field(CRNNOptions(), description="The network.")
     augmentations: tuple[AugmentationOptions, ...] = Field((MixupOptions(),), description="In the order of their use.")
-    data: DataOptions
-    training: TrainingOptions = TrainingOptions()
-    postprocessing: PostProcessingOptions = PostProcessingOptions()
-    energy: EnergyOptions = EnergyOptions()
+    data: DataOptions = Field(description="What is trained on, selected by and tested on.")
+    training: TrainingOptions = Field(TrainingOptions(), description="The course of the training.")
+    postprocessing: PostProcessingOptions = Field(
+        PostProcessingOptions(), description="From scores to events, in tests and in the service alike."
+    )
+    energy: EnergyOptions = Field(EnergyOptions(), description="How energy is metered.")
 
     @model_validator(mode="after")
     def _consistent(self) -> SedOptions:

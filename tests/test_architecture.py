@@ -26,7 +26,7 @@ COLUMNS: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "values": (
         ("errors",),
         ("options", "audio", "command_line"),
-        ("labels", "events", "timeline"),
+        ("labels", "events", "timeline", "options_page"),
         ("clips",),
         ("encoding", "labelling", "soundscapes", "scores"),
         ("formats",),
