@@ -6,6 +6,8 @@ shuffled on its own, every epoch anew, from (seed, epoch, source) alone, so any 
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -64,6 +66,20 @@ class BatchDataset(Dataset[Batch]):
         """Batches until the shortest source is exhausted."""
         return min(len(source.store) // source.batch_size for source in self.sources)
 
+    @property
+    def fingerprint(self) -> str:
+        """What the batches are made of: equal for the same clips, in the same order, in the same shares."""
+        parts = [
+            (
+                source.clip_set.supervision,
+                source.batch_size,
+                list(source.store.audio_ids),
+                source.store.lengths.tolist(),
+            )
+            for source in self.sources
+        ]
+        return hashlib.sha256(json.dumps([self.seed, self.num_samples, parts]).encode()).hexdigest()
+
     def __len__(self) -> int:
         return self.steps_per_epoch
 
@@ -119,18 +135,25 @@ class BatchDataset(Dataset[Batch]):
 
 
 class EpochSampler(Sampler[tuple[int, int]]):
-    """(epoch, step) for every step of the epoch that `set_epoch` names (the trainer calls it)."""
+    """(epoch, step) for every step of the epoch that `set_epoch` names (the trainer calls it).
 
-    def __init__(self, dataset: BatchDataset) -> None:
+    first_epoch, first_step: where a resumed training goes on; later epochs begin at step 0.
+    """
+
+    def __init__(self, dataset: BatchDataset, first_epoch: int = 0, first_step: int = 0) -> None:
         self.dataset = dataset
-        self.epoch = 0
+        self.first_epoch, self.first_step = first_epoch, first_step
+        self.epoch = first_epoch
 
     def set_epoch(self, epoch: int) -> None:
         """The next iteration is this epoch's."""
         self.epoch = epoch
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
-        return iter([(self.epoch, step) for step in range(len(self.dataset))])
+        # A generator: a trainer that resumes makes the iterator before it names the epoch.
+        first_step = self.first_step if self.epoch == self.first_epoch else 0
+        for step in range(first_step, len(self.dataset)):
+            yield self.epoch, step
 
     def __len__(self) -> int:
         return len(self.dataset)

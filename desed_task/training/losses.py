@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import Literal
 
-import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -52,8 +51,3 @@ def supervised_loss(
     strong, weak = strong_loss(predictions, targets), weak_loss(predictions, targets)
     loss = strong_weight * strong + weak_weight * weak
     return loss, {"loss_strong": strong.detach(), "loss_weak": weak.detach()}
-
-
-def is_finite(loss: Tensor) -> bool:
-    """Whether a loss is a number."""
-    return bool(torch.isfinite(loss))

@@ -19,8 +19,8 @@ import torch
 from torch import Tensor, nn
 
 from desed_task.batch import Batch, Inputs, Predictions, Targets
-from desed_task.errors import DesedTaskError
-from desed_task.training.losses import consistency_loss, is_finite, supervised_loss
+from desed_task.training.divergence import DivergenceWatch
+from desed_task.training.losses import consistency_loss, supervised_loss
 from desed_task.training.mean_teacher import build_teacher, update_teacher
 from desed_task.training.schedules import cosine_decay, exponential_ramp
 from desed_task.training.training_options import TrainingOptions
@@ -81,6 +81,7 @@ class SedModule(pl.LightningModule):
         self.updates_per_epoch = -(-steps_per_epoch // options.accumulate_batches)
         self.validate = validate
         self.description = dict(description)
+        self.divergence = DivergenceWatch()
         self._followed_step = 0
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
@@ -95,10 +96,7 @@ class SedModule(pl.LightningModule):
             figures |= more
         self.log_dict({f"train/student/{name}": value for name, value in figures.items()})
         self.log("train/loss", loss.detach(), prog_bar=True)
-        if self.global_step % 50 == 0 and not is_finite(loss):
-            raise DesedTaskError(
-                f"training diverged at step {self.global_step}: the loss is not a number; lower training.learning_rate"
-            )
+        self.divergence.watch(self.global_step, batch, inputs, student, loss, figures, self.sed_student)
         return loss
 
     def prepare(self, batch: Batch, rng: np.random.Generator) -> tuple[Inputs, Targets]:

@@ -44,6 +44,9 @@ class TrainingOptions(Options):
         "student", description="Whose figures select the epoch; the student's alone in every published baseline."
     )
     early_stop_patience: int = Field(200, ge=1, description="Validations without a better one that end the training.")
+    checkpoint_minutes: float = Field(
+        10.0, gt=0, description="Minutes between checkpoints inside an epoch; at the end of each there is one anyway."
+    )
     seed: int = Field(42, ge=0, description="Seed of weights, batches, augmentations and dropout.")
     deterministic: bool = Field(
         False, description="On a GPU only algorithms that give the same numbers every time; on a CPU they always do."

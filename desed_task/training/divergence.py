@@ -1,0 +1,122 @@
+"""Numbers that are not finite: the training stops at the step where they appear and names where they come from.
+
+Asked in the order in which a step goes: waveform, features, the student's logits, the terms of the loss; the first
+that is not finite is the culprit. A CPU looks at every step. A GPU keeps the evidence of the first bad step and is
+asked every 50 steps and before every checkpoint, so that no step waits for the host.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from desed_task.batch import Batch, Inputs, Predictions
+from desed_task.errors import DesedTaskError
+
+LOOK_EVERY = 50
+SLOWER = "lower training.learning_rate or set training.gradient_clip"
+
+
+class DivergenceWatch:
+    """Looks at every step's numbers; `look_every` 1 asks at once, None takes 1 on a CPU and 50 on a GPU."""
+
+    def __init__(self, look_every: int | None = None) -> None:
+        self.look_every = look_every
+        self._bad_step: Tensor | None = None
+        self._evidence: Tensor | None = None
+        self._seen: deque[tuple[int, tuple[str, ...], tuple[str, ...]]] = deque(maxlen=4 * LOOK_EVERY)
+
+    def watch(
+        self, step: int, batch: Batch, inputs: Inputs, student: Predictions, loss: Tensor, terms: Mapping[str, Tensor],
+        model: nn.Module,
+    ) -> None:  # fmt: skip
+        """DesedTaskError when the loss of this step (or, looked at later, of one before) is not finite."""
+        look_every = self.look_every or (1 if loss.device.type == "cpu" else LOOK_EVERY)
+        if look_every == 1:
+            if not torch.isfinite(loss):
+                flags = gather_evidence(batch, inputs, student, loss, terms).tolist()
+                raise _diverged(step, culprit_of(flags, batch.audio_ids, tuple(terms), first_bad_name(model)))
+            return
+        self._remember(step, batch, loss, terms, gather_evidence(batch, inputs, student, loss, terms))
+        if (step + 1) % look_every == 0:
+            self.look()
+
+    def look(self) -> None:
+        """DesedTaskError when a step so far was not finite; asks the device."""
+        if self._bad_step is None or self._evidence is None:
+            return
+        bad_step = int(self._bad_step)
+        if bad_step >= 0:
+            seen = next((entry for entry in self._seen if entry[0] == bad_step), (bad_step, (), ()))
+            raise _diverged(bad_step, culprit_of(self._evidence.tolist(), seen[1], seen[2], None))
+
+    def _remember(self, step: int, batch: Batch, loss: Tensor, terms: Mapping[str, Tensor], evidence: Tensor) -> None:
+        if self._bad_step is None or self._evidence is None:
+            self._bad_step, self._evidence = torch.full((), -1, device=loss.device), torch.zeros_like(evidence)
+        new = (self._bad_step < 0) & ~torch.isfinite(loss.detach())
+        self._bad_step = torch.where(new, step, self._bad_step)
+        self._evidence = torch.where(new, evidence, self._evidence)
+        self._seen.append((step, batch.audio_ids, tuple(terms)))
+
+
+def gather_evidence(
+    batch: Batch, inputs: Inputs, student: Predictions, loss: Tensor, terms: Mapping[str, Tensor]
+) -> Tensor:
+    """What is not finite: (2 * batch + 1 + terms,) bool: waveform per clip, features per clip, logits, each term."""
+    features = [inputs.mel, *inputs.embeddings.values()]
+    logits = [logit for logit in (student.strong_logits, student.weak_logits) if logit is not None]
+    return torch.cat(
+        [
+            _bad_clips(batch.waveform),
+            torch.stack([_bad_clips(feature) for feature in features]).any(dim=0),
+            torch.stack([~torch.isfinite(logit).all() for logit in logits]).any(dim=0, keepdim=True),
+            *(~torch.isfinite(term.to(loss.device)).reshape(1) for term in terms.values()),
+        ]
+    )
+
+
+def culprit_of(evidence: list[bool], audio_ids: tuple[str, ...], terms: tuple[str, ...], parameter: str | None) -> str:
+    """The first thing that is not finite, and the remedy."""
+    num_clips = (len(evidence) - 1 - len(terms)) // 2
+    names = audio_ids or tuple(f"clip {number} of the batch" for number in range(num_clips))
+    waveforms, features = evidence[:num_clips], evidence[num_clips : 2 * num_clips]
+    if any(waveforms):
+        return f"the waveform of {names[waveforms.index(True)]} is not finite; leave the clip out or pack it again"
+    if any(features):
+        return (
+            f"the features of {names[features.index(True)]} are not finite while its waveform is; look at features and "
+            f"augmentations in the conf"
+        )
+    if evidence[2 * num_clips] and parameter is not None:
+        return f"the student's {parameter} is not finite; {SLOWER}"
+    if evidence[2 * num_clips]:
+        return f"the student's logits are not finite; {SLOWER}"
+    bad = [term for term, is_bad in zip(terms, evidence[2 * num_clips + 1 :], strict=True) if is_bad]
+    return f"{bad[0] if bad else 'the sum of the losses'} is not finite while the student's logits are; {SLOWER}"
+
+
+def first_bad_name(model: nn.Module) -> str | None:
+    """The first parameter or statistic of a model, by name, that is not finite."""
+    values = {name: value for name, value in model.state_dict().items() if value.is_floating_point()}
+    if not values or bool(torch.stack([torch.isfinite(value).all() for value in values.values()]).all()):
+        return None
+    return next(name for name, value in values.items() if not torch.isfinite(value).all())
+
+
+def require_finite_weights(models: Mapping[str, nn.Module], step: int) -> None:
+    """DesedTaskError when weights are not finite after `step` steps: a checkpoint of them must replace no good one."""
+    for name, model in models.items():
+        bad = first_bad_name(model)
+        if bad is not None:
+            raise _diverged(max(0, step - 1), f"it left the {name}'s {bad} not finite; {SLOWER}")
+
+
+def _bad_clips(values: Tensor) -> Tensor:
+    return ~torch.isfinite(values).flatten(1).all(dim=1)
+
+
+def _diverged(step: int, culprit: str) -> DesedTaskError:
+    return DesedTaskError(f"training diverged at step {step}: {culprit}")
