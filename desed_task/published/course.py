@@ -14,7 +14,7 @@ from desed_task.published.layout import placeholder_data, translate_data
 DECAY_FLOOR = 1e-8
 BATCH_SIZES = [12, 12, 24]
 _SELECTION = {"intersection": "intersection_f1", "event": "collar_f1", "collar": "collar_f1", "psds": "psds1"}
-_PRECISION = {32: "32-true", "32": "32-true", 16: "16-mixed", "16": "16-mixed", "bf16": "bf16-mixed"}
+_PRECISION = {"32": "32-true", "16": "16-mixed", "bf16": "bf16-mixed"}
 
 
 def translate_data_section(keys: PublishedKeys, starts: Sequence[Path]) -> dict[str, Any]:
@@ -91,13 +91,13 @@ def _selection(keys: PublishedKeys, year: int | None) -> str:
     name = keys.take("training.obj_metric_synth_type", None)
     if name is None:
         return "intersection_f1" if year in (None, 2022) else "psds1"
-    if name not in _SELECTION:
+    if str(name) not in _SELECTION:
         keys.training_faults.append(f"training.obj_metric_synth_type: {name} ({', '.join(_SELECTION)})")
-    return _SELECTION.get(name, "intersection_f1")
+    return _SELECTION.get(str(name), "intersection_f1")
 
 
 def _precision(keys: PublishedKeys) -> str:
     name = keys.take("training.precision", 32)
-    if name not in _PRECISION:
+    if str(name) not in _PRECISION:
         keys.training_faults.append(f"training.precision: {name} (32, 16 or bf16)")
-    return _PRECISION.get(name, "32-true")
+    return _PRECISION.get(str(name), "32-true")

@@ -67,11 +67,12 @@ def translate_model(keys: PublishedKeys) -> dict[str, Any]:
 def translate_labels(keys: PublishedKeys) -> list[str]:
     """The classes in the published order, by their number."""
     count = keys.take("net.nclass", len(DESED_LABELS))
-    if count not in _LABELS:
+    if not isinstance(count, int) or count not in _LABELS:
         keys.model_faults.append(
             f"net.nclass: {count} (known are 10, the classes of DESED, and 27, these and MAESTRO's)"
         )
-    return list(_LABELS.get(count, DESED_LABELS))
+        return list(DESED_LABELS)
+    return list(_LABELS[count])
 
 
 def _require_plain_network(keys: PublishedKeys) -> None:
@@ -111,7 +112,11 @@ def translate_postprocessing(
     by_class = keys.take("net.median_filter", None)
     key = "training.median_window" if by_class is None else "net.median_filter"
     frames = [keys.take("training.median_window", 7)] if by_class is None else by_class
-    if not isinstance(frames, list) or not all(isinstance(window, int) and window % 2 == 1 for window in frames):
+    if (
+        not isinstance(frames, list)
+        or not frames
+        or not all(isinstance(window, int) and window % 2 == 1 for window in frames)
+    ):
         keys.model_faults.append(f"{key}: {frames} (only odd numbers of frames have a middle)")
         frames = [7]
     seconds = [round(window * frame_seconds, 9) for window in frames]

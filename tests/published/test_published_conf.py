@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from published_shapes import published_tree, write_conf
 
-from desed_task.errors import OptionsError
+from desed_task.errors import DesedTaskError, OptionsError
 from desed_task.experiment import SedOptions, build_model
 from desed_task.labels import DESED_LABELS
-from desed_task.options import read_options
+from desed_task.options import check_options, read_options
 from desed_task.published.conf import is_published_conf, translate_conf
 from desed_task.runs.conf import read_conf
 
@@ -223,3 +223,16 @@ def test_confs_of_ours_are_read_by_their_own_reader(project: Path, tmp_path: Pat
 @pytest.mark.parametrize("tree", [None, [], {}, {"training": {}, "model": {}}, {"net": {}, "training": 3, "feats": {}}])
 def test_other_trees_are_not_taken_for_published_ones(tree: Any) -> None:
     assert not is_published_conf(tree)
+
+
+@pytest.mark.parametrize("value", [None, "text", -1, 1.5, [], [None], [[1, 2], 3], {"a": 1}, True], ids=repr)
+def test_no_value_of_any_key_is_met_with_more_than_one_sentence(value: Any, tmp_path: Path) -> None:
+    sections = published_tree(2024)
+    for section, keys in sections.items():
+        for key in keys:
+            tree = published_tree(2024)
+            tree[section][key] = value
+            try:
+                check_options(translate_conf(tree, tmp_path / "default.yaml").tree, SedOptions)
+            except DesedTaskError as error:
+                assert "\n" not in str(error), (section, key)
