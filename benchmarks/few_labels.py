@@ -71,18 +71,25 @@ class Run:
         paths = sorted(self.folder.glob("version_*/metrics_test/*/report.json"))
         return {path.parent.name: json.loads(path.read_text(encoding="utf-8")) for path in paths}
 
-    def train(self, num_threads: int) -> None:
-        """Run the recipe in a process of its own."""
-        conf = f"confs/sed/{CORPORA[self.corpus]}.yaml"
+    def train(self, num_threads: int, further: Sequence[str]) -> None:
+        """Run the recipe in a process of its own, with `further` overrides."""
+        conf = ROOT / "confs" / "sed" / f"{CORPORA[self.corpus]}.yaml"
         overrides = [f"training.seed={self.seed}", f"training.num_threads={num_threads}"]
         if self.system == "mean teacher, 2022":
             overrides += PUBLISHED
         if self.system == "supervised":
-            labelled = yaml.safe_load((ROOT / conf).read_text(encoding="utf-8"))["data"]["train"][:2]
+            labelled = yaml.safe_load(conf.read_text(encoding="utf-8"))["data"]["train"][:2]
             overrides += ["training.mean_teacher=null", f"data.train={json.dumps(labelled)}"]
-        command = [sys.executable, "recipes/train_sed.py", "--conf_file", conf, "--log_dir", str(self.folder)]
-        command += [f"--set={override}" for override in overrides]
-        ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        command = [
+            sys.executable,
+            str(ROOT / "recipes" / "train_sed.py"),
+            "--conf_file",
+            str(conf),
+            "--log_dir",
+            str(self.folder),
+        ]
+        command += [f"--set={override}" for override in (*overrides, *further)]
+        ran = subprocess.run(command, capture_output=True, text=True, check=False)
         if ran.returncode:
             raise DesedTaskError(f"{' '.join(command)} failed: {ran.stderr.strip().splitlines()[-1]}")
 
@@ -94,6 +101,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--seeds", type=int, nargs="+", default=[42, 43, 44], help="one training each")
     parser.add_argument("--num_threads", type=int, default=os.cpu_count() or 1, help="CPU threads of a training")
     parser.add_argument("--tables_only", action="store_true", help="train nothing")
+    parser.add_argument("--set", action="append", default=[], metavar="A.B=C", help="replace a key in every training")
     parser.add_argument("--json", type=Path, help="write the rows here")
     arguments = parser.parse_args(argv)
     log_dir = arguments.log_dir.resolve()
@@ -101,7 +109,7 @@ def main(argv: Sequence[str]) -> int:
     for run in runs:
         if not run.reports() and not arguments.tables_only:
             show(f"training {run.system} on {run.corpus}, seed {run.seed}")
-            run.train(arguments.num_threads)
+            run.train(arguments.num_threads, arguments.set)
     rows = [row for corpus in CORPORA for row in _rows(corpus, [run for run in runs if run.corpus == corpus])]
     for corpus in CORPORA:
         show(_table(corpus, [row for row in rows if row["corpus"] == corpus]))
