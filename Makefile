@@ -28,7 +28,7 @@ docs: install
 
 # Do the pinned versions fit together on the newest Python we support?
 resolve: install
-	$(PY) -m uv pip compile --quiet pyproject.toml --extra train --extra serve --extra ray --extra dev \
+	$(PY) -m uv pip compile --quiet pyproject.toml --extra train --extra serve --extra fetch --extra ray --extra dev \
 	    --constraint constraints.txt --python-version 3.13 --output-file /dev/null
 	@echo "constraints.txt resolves for Python 3.13"
 

@@ -120,7 +120,7 @@ def _fetch(
         except CancelledError:
             raise FetchError(
                 f"{part.name}: several clips in a row could not be had ({pace.last_reason}); what was fetched stays, "
-                f"run the command again later, or upgrade yt-dlp if the reason is not the network"
+                f"run the command again later, upgrade yt-dlp if the reason is not the network, or go on with --no_fetch"
             ) from None
         except OSError as error:
             place = error.filename or part.folder

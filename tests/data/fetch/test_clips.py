@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import subprocess
 import threading
 import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from conftest import Programs
 
-from desed_task.audio.reading import check_header
+from desed_task.audio.reading import check_header, read_waveform, write_waveform
 from desed_task.data.fetch.clips import ClipPart, fetch_clips
-from desed_task.data.fetch.downloaders import DesedPackage, YtDlp, find_downloader
+from desed_task.data.fetch.downloaders import DesedPackage, YtDlp, find_downloader, find_ffmpeg
 from desed_task.data.fetch.missing import Missing
 from desed_task.data.fetch.retrying import RetryPolicy
 from desed_task.data.fetch.youtube import ClipDownloader, ClipFailureError, parse_clip
@@ -253,6 +255,30 @@ def test_the_desed_package_is_asked_clip_by_clip(tmp_path: Path, monkeypatch: py
     with pytest.raises(ClipFailureError, match="Private video"):
         DesedPackage().download(video("b"), 0.0, 2.0, tmp_path / "b.partial")
     assert {path.name for path in tmp_path.iterdir()} == {"desed", "a.partial"}
+
+
+@pytest.mark.parametrize("container", ["webm", "m4a"])
+def test_the_real_ffmpeg_cuts_where_the_name_says(container: str, tmp_path: Path) -> None:
+    """A tone begins at 2.5 s of a track; of 2.0 to 4.0 s it begins after half a second, whatever the container.
+
+    An m4a that is cut by seeking first begins 11 ms early.
+    """
+    ffmpeg = find_ffmpeg()
+    if ffmpeg is None:
+        pytest.skip("there is no ffmpeg here; `pip install imageio-ffmpeg` brings one")
+    times = np.arange(6 * 44_100) / 44_100
+    write_waveform(
+        tmp_path / "track.wav", (0.5 * np.sin(2 * np.pi * 1000 * times) * (times >= 2.5)).astype("f4"), 44_100
+    )
+    track = tmp_path / f"track.{container}"
+    subprocess.run([ffmpeg, "-loglevel", "error", "-i", tmp_path / "track.wav", "-b:a", "128k", track], check=True)
+    yt_dlp = tmp_path / "yt-dlp"
+    yt_dlp.write_text(f'#!/bin/sh\ncp "{track}" .\n')
+    yt_dlp.chmod(0o755)
+    YtDlp([str(yt_dlp)], ffmpeg).download(video("a"), 2.0, 4.0, tmp_path / "clip.partial")
+    waveform = read_waveform(tmp_path / "clip.partial", 44_100)
+    assert len(waveform) == 88_200
+    assert np.flatnonzero(np.abs(waveform) > 0.2)[0] / 44_100 == pytest.approx(0.5, abs=0.002)
 
 
 def test_the_programs_are_found_on_the_path(programs: Programs, monkeypatch: pytest.MonkeyPatch) -> None:
