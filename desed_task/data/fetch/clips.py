@@ -66,8 +66,9 @@ def fetch_clips(
         _fetch(part, wanted, missing, find_downloader(), num_jobs, policy)
     for name in faulty.keys() - missing.keys():
         _remove_twin(faulty[name], part.folder)
-    write_missing(missing, part.missing_table)
-    return missing
+    in_order = {clip.filename: missing[clip.filename] for clip in part.clips if clip.filename in missing}
+    write_missing(in_order, part.missing_table)
+    return in_order
 
 
 def _present(part: ClipPart) -> tuple[set[str], dict[str, Path]]:
@@ -119,8 +120,8 @@ def _fetch(
                     noted = time.monotonic()
         except CancelledError:
             raise FetchError(
-                f"{part.name}: several clips in a row could not be had ({pace.last_reason}); what was fetched stays, "
-                f"run the command again later, upgrade yt-dlp if the reason is not the network, or go on with --no_fetch"
+                f"{part.name}: several clips in a row could not be had ({pace.last_reason}); what was fetched stays; "
+                f"run the command again later, upgrade yt-dlp if the network is not why, or go on with --no_fetch"
             ) from None
         except OSError as error:
             place = error.filename or part.folder
