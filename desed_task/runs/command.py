@@ -12,7 +12,7 @@ from desed_task.runs.conf import read_conf
 from desed_task.runs.eval_set import eval_from_checkpoint
 from desed_task.runs.seeds import train_seeds
 from desed_task.runs.testing import test_from_checkpoint
-from desed_task.runs.train import train
+from desed_task.runs.train import resume, train
 from desed_task.training.fit import choose_device
 from desed_task.training.run_folder import require_log_dir
 
@@ -30,6 +30,8 @@ def run_training(argv: Sequence[str], default_conf: Path, default_log_dir: Path,
         test_from_checkpoint(arguments.test_from_checkpoint, *beside, log_dir, device, fast, scaler_range)
     elif arguments.eval_from_checkpoint is not None:
         eval_from_checkpoint(arguments.eval_from_checkpoint, *beside, log_dir, device, fast, scaler_range)
+    elif arguments.resume_from_checkpoint is not None:
+        resume(arguments.resume_from_checkpoint, arguments.set, log_dir, device)
     else:
         options = read_conf(arguments.conf_file or default_conf, arguments.set)
         if arguments.strong_real:
@@ -62,6 +64,10 @@ def _require_no_idle_flags(arguments: Namespace) -> None:
         idle = [flag for flag, given in of_training.items() if given and getattr(arguments, course, None) is not None]
         if idle:
             raise OptionsError(f"{idle[0]} does nothing beside --{course}; leave one of them out")
+    of_a_start = {"--conf_file": arguments.conf_file is not None, "--fast_dev_run": arguments.fast_dev_run}
+    if arguments.resume_from_checkpoint is not None and any(of_a_start.values()):
+        idle = [flag for flag, given in of_a_start.items() if given]
+        raise OptionsError(f"{idle[0]} does nothing beside --resume_from_checkpoint: its stored options count")
     if arguments.scaler_range is not None and not (arguments.test_from_checkpoint or arguments.eval_from_checkpoint):
         raise OptionsError(
             "--scaler_range is of a published checkpoint; a training has --set features.scaler_range=[LOW,HIGH]"
@@ -77,6 +83,9 @@ def _parse(argv: Sequence[str], default_conf: Path, default_log_dir: Path, descr
     )
     parser.add_argument("--seeds", type=int, metavar="N", help="train N times, seed by seed; mean, std, intervals")
     course = parser.add_mutually_exclusive_group()
+    course.add_argument(
+        "--resume_from_checkpoint", type=Path, help="a run folder, or a checkpoint, whose training goes on exactly"
+    )
     course.add_argument(
         "--test_from_checkpoint", type=Path, help="a checkpoint, or a run folder for its best; no training"
     )

@@ -27,7 +27,7 @@ from desed_task.postprocessing.thresholds import threshold_grid
 from desed_task.runs.clip_sets import FAST_DEV_CLIPS, check_decoding
 from desed_task.runs.testing import with_data_of
 from desed_task.scores import Scores
-from desed_task.training.energy import metered
+from desed_task.training.energy import metered, publish_energy
 from desed_task.training.run_folder import create_run_folder, write_provenance
 
 LOG = logging.getLogger(__name__)
@@ -56,6 +56,7 @@ def eval_from_checkpoint(
         by_file = {clip.path.name: of_model[clip.audio_id] for clip in clip_set.clips}
         detections = write_predictions(system.postprocessing, by_file, folder / "metrics_test" / name)
         show(f"{name}: {len(detections)} events in {len(by_file)} recordings")
+    publish_energy(folder)
     LOG.info("energy: %s kWh%s", reading.kwh, " (estimated)" if reading.estimated else "")
     LOG.info("scores and detections: %s", folder / "metrics_test")
     return folder

@@ -7,7 +7,7 @@ names other test data and nothing else.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,13 +15,15 @@ import torch
 
 from desed_task.clips import ClipSet
 from desed_task.command_line import show
-from desed_task.errors import OptionsError
+from desed_task.errors import DesedTaskError, OptionsError
 from desed_task.experiment import System, evaluate_clip_set, load_system, predict_clip_set
+from desed_task.formats.dcase import write_score_folder
 from desed_task.metrics.report import Report, format_table, write_report
 from desed_task.options import override_options
 from desed_task.runs.clip_sets import check_decoding, read_test_set
 from desed_task.runs.conf import read_conf
-from desed_task.training.energy import EnergyReading, metered, write_kwh
+from desed_task.scores import Scores
+from desed_task.training.energy import EnergyReading, metered, publish_energy, write_kwh
 from desed_task.training.run_folder import create_run_folder, write_provenance
 
 LOG = logging.getLogger(__name__)
@@ -54,8 +56,10 @@ def test(
     options = system.options.energy
     with metered("SED DEVTEST", folder / "devtest_codecarbon", "devtest_tot_kwh.txt", options) as inference:
         scores = {name: predict_clip_set(system, model, test_set) for name, model in system.models.items()}
+    for name, of_model in scores.items():  # on the disk before anything is computed from them
+        write_score_folder(of_model, folder / "metrics_test" / name / "scores" / "raw")
     with metered("SED SCORING", folder / "scoring_codecarbon", "scoring_tot_kwh.txt", options) as scoring:
-        reports = {name: evaluate_clip_set(system, of_model, test_set) for name, of_model in scores.items()}
+        reports = _evaluate_all(system, scores, test_set, folder)
     if options.test_includes_scoring and inference.kwh is not None and scoring.kwh is not None:
         write_kwh(folder / "devtest_codecarbon" / "devtest_tot_kwh.txt", inference.kwh + scoring.kwh)
     readings = [reading for reading in (training, inference, scoring) if reading is not None]
@@ -68,8 +72,28 @@ def test(
             energy_estimated=any(reading.estimated for reading in readings),
         )
         write_report(reports[name], folder / "metrics_test" / name)
+    publish_energy(folder)
     show(format_table(reports))
     LOG.info("reports: %s", folder / "metrics_test")
+    return reports
+
+
+def _evaluate_all(
+    system: System, scores: Mapping[str, Mapping[str, Scores]], test_set: ClipSet, folder: Path
+) -> dict[str, Report]:
+    """The report of each model that could be scored; DesedTaskError when none could."""
+    reports = {}
+    for name, of_model in scores.items():
+        try:
+            reports[name] = evaluate_clip_set(system, of_model, test_set)
+        except Exception as error:  # a scorer that fails must not take a finished training along
+            reason = " ".join(str(error).split()) or type(error).__name__
+            LOG.warning("the %s could not be scored: %s", name, reason)
+    if not reports:
+        raise DesedTaskError(
+            f"{folder}: no model could be scored (see above); their scores are in metrics_test/*/scores/raw, and "
+            f"--test_from_checkpoint {folder} tests again"
+        )
     return reports
 
 

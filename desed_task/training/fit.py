@@ -10,6 +10,7 @@ import signal
 import sys
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytorch_lightning as pl
@@ -77,6 +78,9 @@ def fit(
     if resume_from is not None:
         checkpoint = read_checkpoint(resume_from)
         progress, updates = progress_of(checkpoint, resume_from), checkpoint["global_step"]
+        if progress.best_file is not None and not (run_folder / progress.best_file).is_file():
+            LOG.warning("%s, the best so far, is not there; the next epoch counts as the best", progress.best_file)
+            progress = replace(progress, best_file=None, best_rank=None)
     with listening() as interruption:
         keeper = Keeper(run_folder, progress, options.checkpoint_minutes, interruption, after_save)
         module.validate = interruption.breakable(module.validate)

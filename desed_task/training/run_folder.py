@@ -10,8 +10,12 @@ import json
 import os
 import platform
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from desed_task.errors import CheckpointError, DesedTaskError
 from desed_task.options import Options, write_options
@@ -58,6 +62,22 @@ def find_checkpoint(path: Path) -> Path:
     if not checkpoint.is_file():
         raise CheckpointError(f"{path}: holds no checkpoint; name a run folder (version_N) or a .ckpt file")
     return checkpoint
+
+
+@contextmanager
+def in_use(folder: Path) -> Iterator[None]:
+    """Two trainings in one run folder would write over one another: DesedTaskError for the second."""
+    path = folder / ".training.lock"
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise DesedTaskError(f"{folder}: a training is running in there; wait for it or end it first") from None
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        lock.release()
 
 
 def code_version() -> dict[str, str]:

@@ -83,7 +83,10 @@ def test_a_run_folder_holds_everything_about_the_run(training: Path) -> None:
 
 
 def test_a_second_run_has_its_own_folder_and_the_same_seed_the_same_weights(training: Path) -> None:
-    assert sorted(path.name for path in (training / "exp").iterdir()) == ["version_0", "version_1"]
+    runs, published = ["version_0", "version_1"], ["devtest_codecarbon", "training_codecarbon"]
+    assert sorted(path.name for path in (training / "exp").iterdir()) == published + runs
+    for kwh in ("training_codecarbon/training_tot_kwh.txt", "devtest_codecarbon/devtest_tot_kwh.txt"):
+        assert (training / "exp" / kwh).read_text() == (training / "exp" / "version_1" / kwh).read_text()
     first, second = (checkpoint_of(training / "exp" / name) for name in ("version_0", "version_1"))
     for model in ("sed_student", "sed_teacher"):
         assert first[model].keys() == second[model].keys()

@@ -1,0 +1,131 @@
+"""What a resumed training goes on from: its checkpoint, its options, its run folder.
+
+It goes on with the options that the checkpoint stores; its length alone may be changed. `last.ckpt` of a run folder
+goes on in that folder. Any other checkpoint (an earlier one of a folder, one from elsewhere) begins a new run folder,
+so that nothing newer is written over.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from desed_task.errors import CheckpointError, OptionsError
+from desed_task.experiment import CHECKPOINT_FORMAT, SedOptions
+from desed_task.options import check_options, override_options, read_options, write_options
+from desed_task.training.checkpointing import Progress, progress_of, read_checkpoint
+from desed_task.training.energy import copy_stretches
+from desed_task.training.keeper import LAST
+from desed_task.training.run_folder import code_version, create_run_folder, write_provenance
+from desed_task.training.sed_module import CHECKPOINT_KEY
+
+LOG = logging.getLogger(__name__)
+LENGTH = "training.n_epochs"
+
+
+@dataclass(frozen=True)
+class Resumption:
+    """A training to go on with; `folder` is the run folder that it lies in, None for a checkpoint from elsewhere."""
+
+    checkpoint: Path
+    options: SedOptions
+    progress: Progress
+    folder: Path | None
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether nothing is left to train."""
+        return self.progress.stopped_early or self.progress.epoch >= self.options.training.n_epochs
+
+
+def read_resumption(path: Path, overrides: Sequence[str]) -> Resumption:
+    """The training of a run folder or a checkpoint; CheckpointError or OptionsError when it cannot go on."""
+    checkpoint = path / LAST if path.is_dir() else path
+    if not checkpoint.is_file():
+        raise CheckpointError(f"{checkpoint}: no such checkpoint; name a run folder (version_N) or a .ckpt file")
+    content = read_checkpoint(checkpoint)
+    stored = content.get(CHECKPOINT_KEY)
+    if not isinstance(stored, dict) or stored.get("format") != CHECKPOINT_FORMAT:
+        raise CheckpointError(f"{checkpoint}: does not say how it was trained, so it cannot be resumed; train anew")
+    progress = progress_of(content, checkpoint)
+    options = check_options(stored["options"], SedOptions, default_origin=str(checkpoint))
+    folder = checkpoint.parent if checkpoint.name == LAST and (checkpoint.parent / "conf.yaml").is_file() else None
+    if folder is not None:
+        options = _as_in_the_folder(options, folder)
+    resumption = Resumption(checkpoint, _lengthened(options, overrides, progress, checkpoint), progress, folder)
+    if not resumption.is_finished:
+        _warn_of_other_code(stored)
+    return resumption
+
+
+def require_same_batches(resumption: Resumption, steps_per_epoch: int, fingerprint: str) -> None:
+    """CheckpointError when the clips are not those that the training began with."""
+    before = resumption.progress
+    if (before.steps_per_epoch, before.data) == (steps_per_epoch, fingerprint):
+        return
+    if before.steps_per_epoch != steps_per_epoch and before.data == fingerprint:
+        raise CheckpointError(f"{resumption.checkpoint}: a --fast_dev_run cannot be resumed; train anew")
+    raise CheckpointError(
+        f"{resumption.checkpoint}: the training clips are not those it was trained on (steps per epoch: "
+        f"{before.steps_per_epoch} then, {steps_per_epoch} now); restore them, or train anew"
+    )
+
+
+def claim_folder(resumption: Resumption, log_dir: Path) -> Path:
+    """The run folder to go on in; a new one takes the best checkpoint and the kWh so far along."""
+    if resumption.folder is not None:
+        write_options(resumption.options, resumption.folder / "conf.yaml")
+        return resumption.folder
+    folder, source = create_run_folder(log_dir), resumption.checkpoint.parent
+    write_provenance(folder, resumption.options)
+    best = resumption.progress.best_file
+    if best is not None and (source / best).is_file():
+        shutil.copy2(source / best, folder / best)
+    copy_stretches(source, folder)
+    return folder
+
+
+def _as_in_the_folder(options: SedOptions, folder: Path) -> SedOptions:
+    """The folder's conf, which may only be longer than the checkpoint's (a lengthened training that was killed)."""
+    conf = read_options(folder / "conf.yaml", SedOptions)
+    if _with_length(options, conf.training.n_epochs) != conf:
+        raise CheckpointError(
+            f"{folder / LAST}: its options are not those of {folder / 'conf.yaml'}; restore that file, or move the "
+            f"checkpoint out of the folder to go on in a new one"
+        )
+    return conf if conf.training.n_epochs > options.training.n_epochs else options
+
+
+def _lengthened(options: SedOptions, overrides: Sequence[str], progress: Progress, path: Path) -> SedOptions:
+    for override in overrides:
+        if override.partition("=")[0].strip() != LENGTH:
+            raise OptionsError(
+                f"--set {override}: a training goes on with its stored options; only {LENGTH} can be changed"
+            )
+    longer = override_options(options, overrides) if overrides else options
+    before, after = options.training.n_epochs, longer.training.n_epochs
+    if after < before:
+        raise OptionsError(f"--set {LENGTH}={after}: fewer than the {before} of {path}; a training can be lengthened")
+    if after > before and progress.stopped_early:
+        raise OptionsError(
+            f"--set {LENGTH}={after}: {path} has stopped early after {progress.epoch} epochs without a better one, "
+            f"more would not be made; train anew with a larger training.early_stop_patience"
+        )
+    return longer
+
+
+def _with_length(options: SedOptions, n_epochs: int) -> SedOptions:
+    return options.model_copy(update={"training": options.training.model_copy(update={"n_epochs": n_epochs})})
+
+
+def _warn_of_other_code(stored: Mapping[str, Any]) -> None:
+    now = code_version()
+    other = [
+        f"{name} {then} then, {now.get(name)} now" for name, then in stored["code"].items() if now.get(name) != then
+    ]
+    if other:
+        LOG.warning("the code has changed, so the training may not go on exactly: %s", "; ".join(other))
