@@ -1,7 +1,7 @@
 """Who brings clips of videos: yt-dlp with ffmpeg, or the `desed` package. Both are optional and run as programs.
 
 `YtDlp` fetches the best audio track whole and cuts it with ffmpeg, which decodes from its beginning (an hour takes
-about 7 s) and is exact to the sample. Seeking first is quicker and not exact: an m4a then began 11 ms early (ffmpeg 9.0).
+about 7 s) and is exact to the sample. Seeking first is quicker, but an m4a then began 11 ms early (ffmpeg 9.0).
 yt-dlp's own `--download-sections` is not used: unless it encodes anew it begins at the last cue point of the container,
 which YouTube places about every 10 s (yt-dlp issue 12408), and every label of the clip would be shifted.
 
