@@ -103,7 +103,7 @@ def test_a_file_of_the_right_length_and_other_content_is_replaced(pack: Pack, tm
 
 
 HOSTILE = {
-    "absolute": "/tmp/evil.wav",
+    "absolute": "/evil.wav",
     "upward": "../evil.wav",
     "upward later": "audio/../../evil.wav",
     "backslash": "..\\evil.wav",
