@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import time
@@ -16,9 +17,36 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from desed_tree import write_desed
 
 # A part of a command -> what makes it short. A command that matches none is run as it is.
+SMALL_BASELINE = [
+    "features.n_mels=16",
+    "model={name: crnn, nb_filters: [4, 8], pooling: [[2, 4], [2, 4]], n_rnn_cell: 8, rnn_layers: 1}",
+    "data.clip_seconds=1.0",
+    "data.overlap_frames=2",
+    *(f"data.train.{source}.batch_size={share}" for source, share in enumerate((4, 4, 8))),
+    "training.n_epochs=1",
+    "training.n_epochs_warmup=0",
+    "training.num_threads=2",
+]
 SHORTER = {
+    "exp/baseline ": SMALL_BASELINE,
+    "--log_dir exp/strong_real": SMALL_BASELINE,
+    "confs/sed/compat_2022.yaml": SMALL_BASELINE,
+    "confs/soundscapes/few_labels.yaml": [
+        f"parts.{part}.num_scenes={n}"
+        for part, n in {"train": 6, "weak": 6, "unlabeled": 12, "validation": 4, "test": 4}.items()
+    ],
+    "confs/soundscapes/esc10_semi.yaml": [
+        f"parts.{part}.num_scenes={n}"
+        for part, n in {"train": 6, "weak": 6, "unlabeled": 12, "validation": 4, "test": 4}.items()
+    ],
+    "benchmarks/few_labels.py": [
+        "training.n_epochs=1",
+        "training.n_epochs_warmup=0",
+        "training.validation_interval=1",
+    ],
     "confs/soundscapes/demo.yaml": [
         f"parts.{part}.num_scenes={n}"
         for part, n in {"train": 24, "weak": 8, "unlabeled": 8, "validation": 4, "test": 4}.items()
@@ -35,12 +63,14 @@ SHORTER = {
     ],
 }
 START_SECONDS = 60.0
+BASELINE, FEW_LABELS = "recipes/prepare_data.py", "benchmarks/few_labels.py"
+BLOCKS_BELOW = (BASELINE, FEW_LABELS)
 
 
 def blocks(readme: str) -> list[list[str]]:
     """The command lines of each ```bash block."""
     found = re.findall(r"```bash\n(.*?)```", readme, flags=re.DOTALL)
-    return [[line.split("  #")[0].strip() for line in block.splitlines() if line.strip()] for block in found]
+    return [[re.split(r"\s+#", line)[0].strip() for line in block.splitlines() if line.strip()] for block in found]
 
 
 @pytest.fixture
@@ -60,6 +90,7 @@ class Shell:
         self.esc10 = esc10
         self.service: subprocess.Popen[bytes] | None = None
         self.answers: list[dict[str, object]] = []
+        self.further: dict[str, list[str]] = {}
 
     def run(self, line: str) -> None:
         words = [word.replace("ESC10", str(self.esc10)) for word in shlex.split(line)]
@@ -69,7 +100,8 @@ class Shell:
             self._post(words)
         else:
             assert words[0] == "python", f"no way is known to test {line!r}"
-            self._finish([*words[1:], *self._shorter(line)], line)
+            further = next((flags for part, flags in self.further.items() if part in line), [])
+            self._finish([*words[1:], *self._shorter(f"{line} "), *further], line)
 
     def _shorter(self, line: str) -> list[str]:
         overrides = next((values for part, values in SHORTER.items() if part in line), [])
@@ -125,7 +157,9 @@ def test_make_targets_of_the_readme_exist_and_ci_runs_the_tests(project: Path) -
 
 def test_every_command_of_the_readme_is_run_by_some_test(project: Path) -> None:
     tested = [
-        line for word in ("confs/sed/demo.yaml", "ESC10", "benchmarks/parity.py") for line in block_with(project, word)
+        line
+        for word in ("confs/sed/demo.yaml", "confs/soundscapes/esc10.yaml", "benchmarks/parity.py", *BLOCKS_BELOW)
+        for line in block_with(project, word)
     ]
     rest = [line for block in blocks((project / "README.md").read_text()) for line in block if line not in tested]
     assert all(line.startswith("make ") for line in rest), rest
@@ -139,9 +173,44 @@ def test_training_exporting_and_serving_as_in_the_readme(project: Path, shell: S
     assert report["files_present"] == report["files_expected"] == 4
 
 
-@pytest.mark.parametrize("block", ["ESC10"])
-def test_results_on_real_recordings_as_in_the_readme(project: Path, shell: Shell, block: str) -> None:
-    for line in [*block_with(project, block), *block_with(project, "benchmarks/parity.py")]:
+@pytest.mark.parametrize("recordings", ["ESC10"])
+def test_results_on_real_recordings_as_in_the_readme(project: Path, shell: Shell, recordings: str) -> None:
+    for line in [
+        *block_with(project, "confs/soundscapes/esc10.yaml"),
+        *block_with(project, "benchmarks/parity.py"),
+    ]:
         shell.run(line)
     rows = json.loads((shell.folder / "docs" / "results" / "esc10.json").read_text())
     assert {"name", "value", "unit", "peer", "peer_value", "ratio", "machine"} == set(rows[0])
+
+
+@pytest.mark.slow
+def test_the_baseline_on_desed_as_in_the_readme(project: Path, shell: Shell) -> None:
+    """On a small DESED in its published layout, where the conf looks for it; nothing is fetched."""
+    for name in ("recipes", "confs"):
+        (shell.folder / name).unlink()
+        shutil.copytree(project / name, shell.folder / name)
+    write_desed(shell.folder / "data" / "dcase" / "dataset")
+    shell.further = {"prepare_data.py": ["--no_fetch"]}
+    for line in block_with(project, BASELINE):
+        shell.run(line)
+    runs = {path.parent.name for path in shell.folder.glob("exp/*/version_*")}
+    assert runs == {"baseline", "strong_real", "compat", "eval"}
+    assert len(list(shell.folder.glob("exp/strong_real/version_*"))) == 3
+    assert json.loads((shell.folder / "exp" / "strong_real" / "seeds_42-44.json").read_text())["models"]["student"]
+    assert list(shell.folder.glob("exp/eval/version_0/metrics_test/teacher/scores/raw/*.tsv"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("recordings", ["ESC10"])
+def test_the_comparison_with_few_labels_as_in_the_readme(project: Path, shell: Shell, recordings: str) -> None:
+    shell.further = {"benchmarks/few_labels.py": ["--seeds", "42", "43", "--num_threads", "2"]}
+    for line in block_with(project, FEW_LABELS):
+        shell.run(line)
+    rows = json.loads((shell.folder / "docs" / "results" / "few_labels.json").read_text())
+    assert {(row["corpus"], row["system"]) for row in rows} >= {
+        (corpus, system)
+        for corpus in ("procedural", "ESC-10")
+        for system in ("mean teacher, student", "mean teacher, 2022, student", "supervised, student")
+    }
+    assert all(len(row["values"]) == 2 and row["half_width"] >= 0 for row in rows)
