@@ -49,19 +49,25 @@ def main(argv: Sequence[str]) -> None:
     root, store = _places(arguments)
     packing = Packing(store, arguments.sample_rate, arguments.num_jobs, arguments.verify, arguments.clean)
     if not (arguments.no_fetch or arguments.verify):
-        _fetch(arguments.corpus, root, chosen or list(FETCHED), arguments.num_jobs, arguments.retry_missing)
+        _fetch(arguments, root, chosen or list(FETCHED))
     clip_sets, not_there = _read(arguments.corpus, root, chosen or list(FETCHED), arguments.num_jobs)
     show(format_prepared(prepare(clip_sets, packing), not_there))
 
 
-def _fetch(corpus: str, root: Path, chosen: Sequence[str], num_jobs: int | None, retry_missing: bool) -> None:
+def _fetch(arguments: Namespace, root: Path, chosen: Sequence[str]) -> None:
     """Fetch what is not there yet; what cannot be had is said and does not end the work."""
-    if corpus == "desed":
+    if arguments.corpus == "desed":
         from desed_task.data.fetch.desed import fetch_desed
 
-        report = fetch_desed(root, chosen, num_jobs or DOWNLOADS_AT_ONCE, retry_missing=retry_missing)
+        report = fetch_desed(
+            root,
+            chosen,
+            arguments.num_jobs or DOWNLOADS_AT_ONCE,
+            retry_missing=arguments.retry_missing,
+            yt_dlp_flags=() if arguments.cookies is None else ("--cookies", str(arguments.cookies)),
+        )
         _log.info("%s", report.summary())
-    elif corpus in ("esc10", "esc50") and not (root / "metadata.tsv").is_file():
+    elif arguments.corpus in ("esc10", "esc50") and not (root / "metadata.tsv").is_file():
         from desed_task.data.fetch.esc import fetch_esc50
 
         fetch_esc50(root)
@@ -118,6 +124,9 @@ def _parser() -> RecipeParser:
     parser.add_argument("--sample_rate", type=_rate, default=16_000, help="Hz, that of features.sample_rate")
     parser.add_argument("--num_jobs", type=_positive, help="threads (as many as cores) and downloads at once (3)")
     parser.add_argument("--retry_missing", action="store_true", help="desed: ask again for clips that could not be had")
+    parser.add_argument(
+        "--cookies", type=Path, help="desed: a browser's cookies for yt-dlp, for clips behind an age limit"
+    )
     parser.add_argument("--no_fetch", action="store_true", help="take what is on disk")
     parser.add_argument(
         "--verify", action="store_true", help="fetch nothing, read every packed sample, name a bad clip"

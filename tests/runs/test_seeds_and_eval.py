@@ -72,7 +72,7 @@ def test_a_series_that_was_interrupted_goes_on(series: Path, tmp_path: Path) -> 
     before = (tmp_path / "exp" / "version_0" / "metrics_test" / "student" / "report.json").stat().st_mtime_ns
     argv = ["--conf_file", str(series / "conf.yaml"), "--log_dir", str(tmp_path / "exp"), "--device", "cpu"]
     assert main([*argv, "--strong_real", "--seeds", "2"]) == 0
-    assert sorted(path.name for path in (tmp_path / "exp").iterdir()) == ["seeds_42-43.json", "version_0", "version_1"]
+    assert sorted(path.name for path in (tmp_path / "exp").glob("version_*")) == ["version_0", "version_1"]
     report = tmp_path / "exp" / "version_0" / "metrics_test" / "student" / "report.json"
     assert report.stat().st_mtime_ns == before
     mine, theirs = (json.loads((folder / "exp" / "seeds_42-43.json").read_text()) for folder in (tmp_path, series))
@@ -151,3 +151,36 @@ def test_an_evaluation_without_recordings_is_refused(series: Path, tmp_path: Pat
     with pytest.raises(OptionsError, match=r"data\.eval: not set; name the recordings"):
         main([*argv, "--device", "cpu"])
     assert not (tmp_path / "exp").exists()
+
+
+def patterns(text: str, *writers: str) -> list[str]:
+    """The files that docs/files.md says these write, as globs relative to a run folder."""
+    found = []
+    for row in re.findall(r"^\| (`.*`) \| (.*?) \| .* \|$", text, flags=re.MULTILINE):
+        if any(writer in row[1] or row[1] == "all" for writer in writers):
+            found += [name for cell in re.findall(r"`([^`]*)`", row[0]) for name in alternatives(cell)]
+    return found
+
+
+def alternatives(cell: str) -> list[str]:
+    names = [cell]
+    if "{student,teacher}" in cell:
+        names = [cell.replace("{student,teacher}", model) for model in ("student", "teacher")]
+    wild = {"th_N.tsv": "th_*.tsv", "/ID.tsv": "/*.tsv", "epoch=E-step=S": "epoch=*-step=*"}
+    for words, glob in wild.items():
+        names = [name.replace(words, glob) for name in names]
+    return names
+
+
+@pytest.mark.parametrize("kind", ["training", "eval"])
+def test_a_run_writes_exactly_the_files_of_the_page(kind: str, series: Path, heard: Path, project: Path) -> None:
+    page = (project / "docs" / "files.md").read_text()
+    page = page[page.index("## A run") : page.index("Beside the runs")]
+    run = series / "exp" / "version_0" if kind == "training" else heard
+    globs = patterns(page, *(("training", "test") if kind == "training" else ("--eval_from_checkpoint",)))
+    # A second file of a cell stands in the folder of the first.
+    globs = [name if "/" in name or name != "segment_f1.txt" else "metrics_test/*/segment_f1.txt" for name in globs]
+    written = {str(path.relative_to(run)) for path in run.rglob("*") if path.is_file()}
+    matched = {glob: {str(path.relative_to(run)) for path in run.glob(glob)} for glob in globs}
+    assert {glob for glob, files in matched.items() if not files} == set()
+    assert written - set().union(*matched.values()) == set()
