@@ -1,0 +1,51 @@
+"""Whether two run folders hold one and the same training, to the last bit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from desed_task.training.checkpointing import read_checkpoint
+
+
+def differences(one: Any, other: Any, place: str = "") -> list[str]:
+    """Where two checkpoints differ, to the last bit."""
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        keys = [f"{place}.{key}" for key in one.keys() ^ other.keys()]
+        return keys + [
+            found for key in one if key in other for found in differences(one[key], other[key], f"{place}.{key}")
+        ]
+    if isinstance(one, list | tuple) and isinstance(other, list | tuple) and len(one) == len(other):
+        return [
+            found
+            for number, (a, b) in enumerate(zip(one, other, strict=True))
+            for found in differences(a, b, f"{place}.{number}")
+        ]
+    if isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor):
+        return [] if one.dtype == other.dtype and torch.equal(one, other) else [place]
+    return [] if one == other else [f"{place}: {one} != {other}"]
+
+
+def assert_same_checkpoints(one: Path, other: Path) -> None:
+    """By name and content."""
+    names = sorted(path.name for path in one.glob("*.ckpt"))
+    assert names == sorted(path.name for path in other.glob("*.ckpt"))
+    assert len(names) == 2
+    for name in names:
+        assert differences(read_checkpoint(one / name), read_checkpoint(other / name)) == []
+
+
+def assert_same_training(one: Path, other: Path) -> None:
+    """Checkpoints, and the log: rates, losses and figures by step."""
+    assert_same_checkpoints(one, other)
+    assert logged(one) == logged(other)
+
+
+def logged(folder: Path) -> dict[str, list[tuple[int, float]]]:
+    events = EventAccumulator(str(folder))
+    events.Reload()
+    return {tag: [(of.step, of.value) for of in events.Scalars(tag)] for tag in sorted(events.Tags()["scalars"])}
