@@ -13,7 +13,15 @@ from typing import Any
 
 import pytest
 
-from desed_task.training.energy import EnergyOptions, EnergyReading, metered
+from desed_task.training.energy import (
+    PUBLISHED,
+    EnergyOptions,
+    EnergyReading,
+    metered,
+    publish_energy,
+    read_energy,
+    write_kwh,
+)
 
 OPTIONS = EnergyOptions(interval_seconds=0.5)
 
@@ -77,6 +85,12 @@ class Tracker:
         self.final_emissions_data = type("Data", (), {"energy_consumed": 0.25, "duration": 60.0})()
         self._maybe_fail("init")
 
+    def flush(self) -> None:
+        self._maybe_fail("flush")
+
+    def _prepare_emissions_data(self) -> Any:
+        return type("Data", (), {"energy_consumed": 0.125, "duration": 30.0})()
+
     def start(self) -> None:
         self._maybe_fail("start")
 
@@ -126,6 +140,54 @@ def test_work_that_fails_still_leaves_its_energy(tmp_path: Path, tracker: type[T
     with pytest.raises(ZeroDivisionError), metered("TEST", tmp_path, "tot_kwh.txt", OPTIONS):
         raise ZeroDivisionError
     assert (tmp_path / "tot_kwh.txt").read_text() == "0.25\n"
+
+
+def test_a_flush_writes_down_what_was_metered_so_far(tmp_path: Path, tracker: type[Tracker]) -> None:
+    with metered("TEST", tmp_path, "tot_kwh.txt", OPTIONS) as reading:
+        assert not (tmp_path / "tot_kwh.txt").exists()
+        reading.flush()
+        assert (tmp_path / "tot_kwh.txt").read_text() == "0.125\n"
+    assert (tmp_path / "tot_kwh.txt").read_text() == "0.25\n"
+
+
+def test_stretches_add_up_and_each_keeps_its_record(tmp_path: Path, tracker: type[Tracker]) -> None:
+    for go_on, kwh, seconds in ((False, 0.25, 60.0), (True, 0.5, 120.0), (True, 0.75, 180.0)):
+        tracker.mode = "constant" if kwh == 0.5 else "intel_rapl"
+        with metered("TEST", tmp_path, "tot_kwh.txt", OPTIONS, go_on) as reading:
+            pass
+        assert (reading.kwh, reading.seconds, reading.estimated) == (kwh, seconds, kwh >= 0.5)
+    before = read_energy("TEST", tmp_path)
+    assert (before.kwh, before.seconds, before.estimated) == (0.75, 180.0, True)
+    with metered("TEST", tmp_path, "tot_kwh.txt", OPTIONS) as reading:
+        pass
+    assert reading.kwh == 0.25  # measured anew, not gone on with
+
+
+def test_a_stretch_that_was_not_measured_counts_nothing(
+    tmp_path: Path, tracker: type[Tracker], caplog: pytest.LogCaptureFixture
+) -> None:
+    with metered("TEST", tmp_path, "tot_kwh.txt", OPTIONS):
+        pass
+    tracker.fails_on = "stop"
+    with metered("TEST", tmp_path, "tot_kwh.txt", OPTIONS, go_on=True) as reading:
+        pass
+    assert reading.kwh == 0.25
+    assert "energy of TEST is not known" in caplog.text
+
+
+def test_the_published_paths_hold_the_latest_run(tmp_path: Path) -> None:
+    for run, kwh in (("version_0", 1.0), ("version_1", 2.0)):
+        for stage, name in PUBLISHED.items():
+            (tmp_path / run / stage).mkdir(parents=True)
+            write_kwh(tmp_path / run / stage / name, kwh)
+        publish_energy(tmp_path / run)
+    for place in (
+        "training_codecarbon/training_tot_kwh.txt",
+        "devtest_codecarbon/devtest_tot_kwh.txt",
+        "evaluation_codecarbon/eval_tot_kwh.txt",
+    ):
+        assert (tmp_path / place).read_text() == "2\n"
+        assert (tmp_path / "version_0" / place).read_text() == "1\n"
 
 
 def test_a_country_is_three_capitals() -> None:

@@ -119,13 +119,20 @@ def test_validation_by_interval_and_early_stopping(
     assert torch.load(tmp_path / "version_0" / "last.ckpt", weights_only=True)["global_step"] == 30
 
 
+def test_an_interval_that_does_not_divide_the_epochs_validates_the_last_too(
+    make_module: MakeModule, dataset: BatchDataset, tmp_path: Path
+) -> None:
+    module = make_module(objectives(0.1, 0.2, 0.9), n_epochs=5, validation_interval=2)
+    assert run(module, dataset, tmp_path / "version_0")["path"].name == "epoch=4-step=25.ckpt"
+
+
 def test_a_refusal_inside_the_training_comes_out_as_it_is(
     make_module: MakeModule, dataset: BatchDataset, tmp_path: Path
 ) -> None:
     module = make_module(learning_rate=1e30)
     with torch.no_grad():
         module.sed_student.dense.bias.fill_(torch.nan)
-    with pytest.raises(DesedTaskError, match="training diverged at step 0"):
+    with pytest.raises(DesedTaskError, match=r"training diverged at step 0: the student's dense.bias is not finite"):
         run(module, dataset, tmp_path / "version_0")
 
 

@@ -1,0 +1,143 @@
+"""A training whose numbers stop being finite ends at that very step and names the first thing that is not finite."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from desed_task.batch import Batch, Inputs, Predictions
+from desed_task.data.dataset import BatchDataset
+from desed_task.errors import DesedTaskError
+from desed_task.training.checkpointing import progress_of, read_checkpoint
+from desed_task.training.divergence import DivergenceWatch
+from desed_task.training.fit import fit
+from desed_task.training.sed_module import SedModule
+
+MakeModule = Callable[..., SedModule]
+CPU = torch.device("cpu")
+NAN, INF = float("nan"), float("inf")
+
+
+def watch(
+    watcher: DivergenceWatch, batch: Batch, step: int = 0, mel: float = 0.0, logits: float = 0.0, term: float = 0.0
+) -> None:
+    """One step whose third clip has `mel` in its features and `logits` in its logits, and one term of the loss."""
+    inputs, strong = Inputs(torch.zeros(4, 5, 8)), torch.zeros(4, 3, 2)
+    inputs.mel[2, 1, 1], strong[2, 0, 1] = mel, logits
+    bad = batch.waveform.sum() * 0 + mel + logits + term
+    watcher.watch(
+        step,
+        batch,
+        inputs,
+        Predictions(strong, torch.zeros(4, 2)),
+        loss=bad,
+        terms={"loss_strong": torch.zeros(()), "consistency": torch.tensor(term)},
+        model=torch.nn.Linear(1, 1),
+    )
+
+
+def with_bad_waveform(batch: Batch) -> Batch:
+    waveform = batch.waveform.clone()
+    waveform[1, 100] = NAN
+    return replace(batch, waveform=waveform)
+
+
+def test_numbers_that_are_finite_pass(batch: Batch) -> None:
+    watch(DivergenceWatch(), batch)
+
+
+def test_the_waveform_is_asked_first_and_its_clip_named(batch: Batch) -> None:
+    with pytest.raises(DesedTaskError, match="diverged at step 7: the waveform of b is not finite; leave the clip out"):
+        watch(DivergenceWatch(), with_bad_waveform(batch), step=7, mel=NAN, logits=NAN, term=NAN)
+
+
+def test_then_the_features(batch: Batch) -> None:
+    with pytest.raises(DesedTaskError, match="the features of c are not finite while its waveform is; look at"):
+        watch(DivergenceWatch(), batch, mel=INF, logits=NAN, term=NAN)
+
+
+def test_then_the_logits(batch: Batch) -> None:
+    with pytest.raises(DesedTaskError, match=r"the student's logits are not finite; lower training.learning_rate"):
+        watch(DivergenceWatch(), batch, logits=INF, term=NAN)
+
+
+def test_then_the_terms_of_the_loss(batch: Batch) -> None:
+    with pytest.raises(DesedTaskError, match="consistency is not finite while the student's logits are; lower"):
+        watch(DivergenceWatch(), batch, term=NAN)
+
+
+def test_asked_now_and_then_it_is_the_first_bad_step_that_is_named(batch: Batch) -> None:
+    watcher = DivergenceWatch(look_every=10)
+    for step in range(9):
+        culprit = with_bad_waveform(batch) if step == 4 else batch
+        watch(watcher, culprit, step, term=NAN if step > 4 else 0.0)
+    with pytest.raises(DesedTaskError, match="diverged at step 4: the waveform of b is not finite"):
+        watch(watcher, batch, 9)
+
+
+def test_asked_now_and_then_a_sound_training_goes_on(batch: Batch) -> None:
+    watcher = DivergenceWatch(look_every=2)
+    for step in range(5):
+        watch(watcher, batch, step)
+    watcher.look()
+
+
+def run(module: SedModule, dataset: BatchDataset, folder: Path) -> None:
+    folder.mkdir()
+    fit(module, dataset, folder, CPU, False)
+
+
+def test_a_parameter_is_named_and_the_checkpoint_before_stands(
+    make_module: MakeModule, dataset: BatchDataset, tmp_path: Path
+) -> None:
+    module = make_module(n_epochs=3, checkpoint_minutes=1e-9)
+    original = module.training_step
+
+    def step(batch: Batch, batch_idx: int) -> torch.Tensor:
+        if module.global_step == 8:
+            with torch.no_grad():
+                module.sed_student.state_dict()["dense.bias"].fill_(NAN)
+        return original(batch, batch_idx)
+
+    module.training_step = step  # type: ignore[method-assign]
+    with pytest.raises(DesedTaskError, match=r"diverged at step 8: the student's dense.bias is not finite; lower"):
+        run(module, dataset, tmp_path / "run")
+    checkpoint = read_checkpoint(tmp_path / "run" / "last.ckpt")
+    assert progress_of(checkpoint, tmp_path).step == 3
+    assert all(torch.isfinite(value).all() for value in checkpoint["sed_student"].values())
+
+
+def test_weights_that_a_step_lost_replace_no_checkpoint(
+    make_module: MakeModule, dataset: BatchDataset, tmp_path: Path
+) -> None:
+    module = make_module(n_epochs=2, checkpoint_minutes=1e-9)
+    original = module.on_train_batch_end
+
+    def lose(outputs: Any, batch: Any, batch_idx: int) -> None:
+        original(outputs, batch, batch_idx)
+        if module.global_step == 4:
+            with torch.no_grad():
+                module.sed_student.state_dict()["dense.bias"].fill_(INF)
+
+    module.on_train_batch_end = lose  # type: ignore[method-assign]
+    with pytest.raises(DesedTaskError, match=r"diverged at step 3: it left the student's dense.bias not finite; lower"):
+        run(module, dataset, tmp_path / "run")
+    assert progress_of(read_checkpoint(tmp_path / "run" / "last.ckpt"), tmp_path).step == 3
+
+
+def test_a_clip_that_is_not_finite_is_named(make_module: MakeModule, dataset: BatchDataset, tmp_path: Path) -> None:
+    store = dataset.sources[0].store
+    read = store.read
+
+    def spoilt(clip: int, first_sample: int, num_samples: int) -> object:
+        waveform = read(clip, first_sample, num_samples)
+        return waveform * NAN if clip == 6 else waveform
+
+    store.read = spoilt  # type: ignore[method-assign,assignment]
+    with pytest.raises(DesedTaskError, match="the waveform of clip6 is not finite"):
+        run(make_module(), dataset, tmp_path / "run")
