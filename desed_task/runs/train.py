@@ -13,7 +13,7 @@ import torch
 
 from desed_task.clips import ClipSet
 from desed_task.data.dataset import BatchDataset
-from desed_task.errors import CheckpointError
+from desed_task.errors import CheckpointError, RunStoppedError
 from desed_task.experiment import SedOptions, build_dataset, build_module, build_system, load_system
 from desed_task.runs.clip_sets import read_clip_sets, read_test_set
 from desed_task.runs.resuming import Resumption, claim_folder, read_resumption, require_same_batches
@@ -87,7 +87,11 @@ def _fit_and_test(
         finally:
             publish_energy(folder)
         LOG.info("best checkpoint: %s", checkpoint)
-        test(load_system(checkpoint), test_set, folder, device, energy)
+        try:
+            test(load_system(checkpoint), test_set, folder, device, energy)
+        except KeyboardInterrupt:
+            sentence = f"stopped in the test; --resume_from_checkpoint {folder} tests the finished training"
+            raise RunStoppedError(sentence, 130) from None
 
 
 def _test_the_finished(resumption: Resumption, device: torch.device) -> Path:

@@ -34,13 +34,14 @@ class DivergenceWatch:
         model: nn.Module,
     ) -> None:  # fmt: skip
         """DesedTaskError when the loss of this step (or, looked at later, of one before) is not finite."""
+        terms = {name: term for name, term in terms.items() if term.device == loss.device}  # nothing waits for a copy
         look_every = self.look_every or (1 if loss.device.type == "cpu" else LOOK_EVERY)
         if look_every == 1:
             if not torch.isfinite(loss):
-                flags = gather_evidence(batch, inputs, student, loss, terms).tolist()
+                flags = gather_evidence(batch, inputs, student, terms).tolist()
                 raise _diverged(step, culprit_of(flags, batch.audio_ids, tuple(terms), first_bad_name(model)))
             return
-        self._remember(step, batch, loss, terms, gather_evidence(batch, inputs, student, loss, terms))
+        self._remember(step, batch, loss, terms, gather_evidence(batch, inputs, student, terms))
         if (step + 1) % look_every == 0:
             self.look()
 
@@ -62,9 +63,7 @@ class DivergenceWatch:
         self._seen.append((step, batch.audio_ids, tuple(terms)))
 
 
-def gather_evidence(
-    batch: Batch, inputs: Inputs, student: Predictions, loss: Tensor, terms: Mapping[str, Tensor]
-) -> Tensor:
+def gather_evidence(batch: Batch, inputs: Inputs, student: Predictions, terms: Mapping[str, Tensor]) -> Tensor:
     """What is not finite: (2 * batch + 1 + terms,) bool: waveform per clip, features per clip, logits, each term."""
     features = [inputs.mel, *inputs.embeddings.values()]
     logits = [logit for logit in (student.strong_logits, student.weak_logits) if logit is not None]
@@ -73,7 +72,7 @@ def gather_evidence(
             _bad_clips(batch.waveform),
             torch.stack([_bad_clips(feature) for feature in features]).any(dim=0),
             torch.stack([~torch.isfinite(logit).all() for logit in logits]).any(dim=0, keepdim=True),
-            *(~torch.isfinite(term.to(loss.device)).reshape(1) for term in terms.values()),
+            *(~torch.isfinite(term).reshape(1) for term in terms.values()),
         ]
     )
 
