@@ -1,7 +1,10 @@
 """Train a sound event detector from a conf, test it, and write its report.
 
     python recipes/train_sed.py --conf_file confs/sed/crnn.yaml
-    python recipes/train_sed.py --test_from_checkpoint exp/sed/version_0/last.ckpt
+    python recipes/train_sed.py --conf_file confs/sed/crnn.yaml --strong_real --seeds 3
+    python recipes/train_sed.py --resume_from_checkpoint exp/sed/version_0
+    python recipes/train_sed.py --test_from_checkpoint exp/sed/version_0
+    python recipes/train_sed.py --eval_from_checkpoint exp/sed/version_0 --set 'data.eval={name: folder, root: RECORDINGS}'
 
 Every run has a folder of its own, <log_dir>/version_N: conf, checkpoints, energy and reports.
 """

@@ -60,6 +60,9 @@ def _device_name(device: str | None, gpus: str | None) -> str:
 def _require_no_idle_flags(arguments: Namespace) -> None:
     """OptionsError for a flag that the course that is asked for would ignore."""
     of_training = {"--strong_real": arguments.strong_real, "--seeds": arguments.seeds is not None}
+    if arguments.resume_from_checkpoint is not None:
+        of_training["--conf_file"] = arguments.conf_file is not None
+        of_training["--fast_dev_run"] = arguments.fast_dev_run
     for course in ("resume_from_checkpoint", "test_from_checkpoint", "eval_from_checkpoint"):
         idle = [flag for flag, given in of_training.items() if given and getattr(arguments, course, None) is not None]
         if idle:

@@ -1,8 +1,8 @@
 """Several seeds: one training each, then mean, standard deviation and 95 % interval of every figure.
 
 Every training has a run folder of its own; the summary of all is <log_dir>/seeds_<first>-<last>.json, by the numbers of
-the seeds. A seed whose run of the same conf and code is finished is taken as it is, so that a series that was
-interrupted goes on.
+the seeds. A seed that has a run of the same conf and code is not begun again: its training goes on where it was, or is
+taken as it is when it is finished. So a series that was interrupted is continued by the same command.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from desed_task.errors import OptionsError
 from desed_task.experiment import SedOptions
 from desed_task.metrics.intervals import Spread, spread
 from desed_task.options import read_options
-from desed_task.runs.train import train
+from desed_task.runs.train import resume, train
+from desed_task.training.keeper import LAST
 from desed_task.training.run_folder import code_version
 
 LOG = logging.getLogger(__name__)
@@ -48,7 +49,8 @@ def train_seeds(options: SedOptions, num_seeds: int, log_dir: Path, device: torc
     runs: dict[int, Path] = {}
     for seed in seeds:
         of_seed = options.model_copy(update={"training": options.training.model_copy(update={"seed": seed})})
-        runs[seed] = _finished_run(of_seed, log_dir) or train(of_seed, log_dir, device, fast_dev_run)
+        earlier = None if fast_dev_run else _earlier_run(of_seed, log_dir)
+        runs[seed] = resume(earlier, (), log_dir, device) if earlier else train(of_seed, log_dir, device, fast_dev_run)
     reports = {seed: _read_reports(run) for seed, run in runs.items()}
     summary = summarise(list(reports.values()))
     show(_table(summary))
@@ -70,15 +72,15 @@ def summarise(reports: Sequence[Reports]) -> dict[str, dict[str, Spread]]:
     return summary
 
 
-def _finished_run(options: SedOptions, log_dir: Path) -> Path | None:
-    """The newest finished run of these very options and this code."""
+def _earlier_run(options: SedOptions, log_dir: Path) -> Path | None:
+    """The newest run of these very options and this code that has a checkpoint."""
     for folder in sorted(log_dir.glob("version_*"), key=lambda path: path.stat().st_mtime_ns, reverse=True):
         conf, code = folder / "conf.yaml", folder / "code.json"
-        if not (conf.is_file() and code.is_file() and (folder / "metrics_test" / "student" / "report.json").is_file()):
+        if not (conf.is_file() and code.is_file() and (folder / LAST).is_file()):
             continue
         same_code = json.loads(code.read_text(encoding="utf-8")) == code_version()
         if same_code and read_options(conf, SedOptions) == options:
-            LOG.info("seed %d: finished before, taken from %s", options.training.seed, folder)
+            LOG.info("seed %d: begun before, in %s", options.training.seed, folder)
             return folder
     return None
 

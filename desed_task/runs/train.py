@@ -32,7 +32,7 @@ def train(options: SedOptions, log_dir: Path, device: torch.device, fast_dev_run
     """Train and test; the run folder."""
     module, dataset, test_set = _prepare(options, device, fast_dev_run)
     folder = create_run_folder(log_dir)
-    write_provenance(folder, options)
+    write_provenance(folder, options, fast_dev_run)
     LOG.info("run folder: %s", folder)
     _fit_and_test(module, dataset, test_set, folder, options, device, fast_dev_run)
     return folder

@@ -47,10 +47,11 @@ def create_run_folder(log_dir: Path) -> Path:
             number += 1
 
 
-def write_provenance(folder: Path, options: Options) -> None:
-    """Write what the run is: its resolved conf and its code."""
+def write_provenance(folder: Path, options: Options, fast_dev_run: bool = False) -> None:
+    """Write what the run is: its resolved conf and its code, and that it was only a trial where it was one."""
     write_options(options, folder / "conf.yaml")
-    (folder / "code.json").write_text(json.dumps(code_version(), indent=2) + "\n", encoding="utf-8")
+    code = {**code_version(), **({"fast_dev_run": "yes"} if fast_dev_run else {})}
+    (folder / "code.json").write_text(json.dumps(code, indent=2) + "\n", encoding="utf-8")
 
 
 def find_checkpoint(path: Path) -> Path:

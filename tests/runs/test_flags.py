@@ -38,7 +38,13 @@ def test_other_numbers_of_gpus_are_refused(gpus: str) -> None:
         _device_name(None, gpus)
 
 
-@pytest.mark.parametrize("course", ["--test_from_checkpoint", "--eval_from_checkpoint"])
+@pytest.mark.parametrize("idle", [["--conf_file", "c.yaml"], ["--fast_dev_run"]])
+def test_a_resumed_training_takes_no_other_conf(idle: list[str], tmp_path: Path) -> None:
+    with pytest.raises(OptionsError, match=f"{idle[0]} does nothing beside --resume_from_checkpoint"):
+        run_training(["--resume_from_checkpoint", "x.ckpt", *idle], tmp_path / "conf.yaml", tmp_path / "exp", "")
+
+
+@pytest.mark.parametrize("course", ["--test_from_checkpoint", "--eval_from_checkpoint", "--resume_from_checkpoint"])
 @pytest.mark.parametrize("idle", [["--strong_real"], ["--seeds", "3"]])
 def test_a_flag_that_would_be_ignored_is_refused(course: str, idle: list[str], tmp_path: Path) -> None:
     with pytest.raises(OptionsError, match=f"{idle[0]} does nothing beside {course}"):

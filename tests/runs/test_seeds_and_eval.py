@@ -75,6 +75,11 @@ def test_a_series_that_was_interrupted_goes_on(series: Path, tmp_path: Path) -> 
     assert sorted(path.name for path in (tmp_path / "exp").glob("version_*")) == ["version_0", "version_1"]
     report = tmp_path / "exp" / "version_0" / "metrics_test" / "student" / "report.json"
     assert report.stat().st_mtime_ns == before
+    # A run that was only a trial is none of the series.
+    code = tmp_path / "exp" / "version_0" / "code.json"
+    code.write_text(json.dumps({**json.loads(code.read_text()), "fast_dev_run": "yes"}))
+    assert main([*argv, "--strong_real", "--seeds", "2"]) == 0
+    assert json.loads((tmp_path / "exp" / "seeds_42-43.json").read_text())["seeds"]["42"] == "version_2"
     mine, theirs = (json.loads((folder / "exp" / "seeds_42-43.json").read_text()) for folder in (tmp_path, series))
     assert mine["models"]["student"]["psds1"] == theirs["models"]["student"]["psds1"]
 
