@@ -4,7 +4,7 @@
     python recipes/train_sed.py --conf_file confs/sed/crnn.yaml --strong_real --seeds 3
     python recipes/train_sed.py --resume_from_checkpoint exp/sed/version_0
     python recipes/train_sed.py --test_from_checkpoint exp/sed/version_0
-    python recipes/train_sed.py --eval_from_checkpoint exp/sed/version_0 --set 'data.eval={name: folder, root: RECORDINGS}'
+    python recipes/train_sed.py --eval_from_checkpoint exp/sed/version_0 --conf_file CONF
 
 Every run has a folder of its own, <log_dir>/version_N: conf, checkpoints, energy and reports.
 """
