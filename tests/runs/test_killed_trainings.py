@@ -110,6 +110,24 @@ def test_killed_at_any_step_a_training_ends_as_if_it_never_was(
 
 
 @pytest.mark.slow
+def test_so_it_is_with_accumulated_batches_and_early_stopping(start: list[str], run: Path, tmp_path: Path) -> None:
+    keys = ("accumulate_batches=2", "early_stop_patience=1", "n_epochs=9", "learning_rate=1e-9")
+    options = [word for key in keys for word in ("--set", f"training.{key}")]
+    assert main([*start, *options, "--log_dir", str(tmp_path / "whole")]) == 0
+    stopped = place_of(tmp_path / "whole" / "version_0")
+    assert stopped.stopped_early
+    assert stopped.epoch < 9
+    step = draw_steps()[1]
+    print(f"killed in step {step}")
+    with training([*start, *options], tmp_path / "log", SLOW_STEPS) as running:
+        running.wait_for("step", step)
+        running.process.kill()
+        running.end()
+    resume(run)
+    assert_same_training(tmp_path / "whole" / "version_0", run)
+
+
+@pytest.mark.slow
 def test_killed_while_a_checkpoint_is_written_the_one_before_is_whole(
     start: list[str], whole: Path, run: Path, tmp_path: Path
 ) -> None:

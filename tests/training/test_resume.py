@@ -6,13 +6,14 @@ test_killed.py ends real processes.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from same_training import assert_same_checkpoints, assert_same_training, logged
+from same_training import assert_same_checkpoints, assert_same_training
 from torch import nn
 
 from desed_task.batch import Batch
@@ -186,16 +187,28 @@ def test_a_lengthened_training_is_the_longer_one(
     assert_same_training(whole, folder)
 
 
-def test_a_lengthened_schedule_ends_where_the_longer_one_ends(
-    make_module: MakeModule, dataset: BatchDataset, tmp_path: Path, uninterrupted: Callable[..., Path]
+def test_a_lengthened_schedule_is_the_longer_one_from_the_first_step_on(
+    make_module: MakeModule, dataset: BatchDataset, tmp_path: Path
 ) -> None:
     decay = {"decay_from_epoch": 1, "n_epochs_warmup": 0}
-    whole, folder = uninterrupted(**decay), tmp_path / "short"
-    run(make_module(objective, **OFTEN | decay | {"n_epochs": 2}), dataset, folder)
-    run(make_module(objective, **OFTEN | decay), dataset, folder, resume=True)
-    rates, longer = logged(folder)["train/lr"], logged(whole)["train/lr"]
-    assert rates[-2:] == longer[-2:]
-    assert rates != longer  # the second epoch fell to the end of the shorter one
+    rates: list[float] = []
+
+    def rated(**options: Any) -> SedModule:
+        module = make_module(objective, **OFTEN | decay | options)
+        original = module.training_step
+
+        def step(batch: Batch, batch_idx: int) -> torch.Tensor:
+            rates.append(module.trainer.optimizers[0].param_groups[0]["lr"])
+            return original(batch, batch_idx)
+
+        module.training_step = step  # type: ignore[method-assign]
+        return module
+
+    run(rated(n_epochs=2), dataset, tmp_path / "short")
+    run(rated(n_epochs=4), dataset, tmp_path / "short", resume=True)
+    assert rates[9] == pytest.approx(0.01 * math.cos(math.pi / 2 * 4 / 5))  # falls from step 5 to 10
+    assert rates[10] == pytest.approx(0.01 * math.cos(math.pi / 2 * 5 / 15))  # falls from step 5 to 20
+    assert rates[19] == pytest.approx(0.01 * math.cos(math.pi / 2 * 14 / 15))
 
 
 def test_a_sampler_goes_on_in_its_first_epoch_alone(dataset: BatchDataset) -> None:
