@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -68,13 +69,14 @@ class BatchDataset(Dataset[Batch]):
 
     @property
     def fingerprint(self) -> str:
-        """What the batches are made of: equal for the same clips, in the same order, in the same shares."""
+        """What the batches are made of: equal for the same clips and labels, in the same order, in the same shares."""
         parts = [
             (
                 source.clip_set.supervision,
                 source.batch_size,
                 list(source.store.audio_ids),
                 source.store.lengths.tolist(),
+                [_plain(*_known_of(source.clip_set, audio_id)) for audio_id in source.store.audio_ids],
             )
             for source in self.sources
         ]
@@ -127,9 +129,7 @@ class BatchDataset(Dataset[Batch]):
     def _encode(
         self, clip_set: ClipSet, clip: int, first_second: float
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        audio_id = clip_set.clips[clip].audio_id
-        events = clip_set.events.get(audio_id, ()) if clip_set.supervision == "strong" else ()
-        tags = clip_set.tags.get(audio_id, ()) if clip_set.supervision == "weak" else ()
+        events, tags = _known_of(clip_set, clip_set.clips[clip].audio_id)
         strong = encode_strong(_shift(events, first_second), self.labels, self.grid, self.num_frames)
         return strong, encode_weak(tags, self.labels)
 
@@ -157,6 +157,18 @@ class EpochSampler(Sampler[tuple[int, int]]):
 
     def __len__(self) -> int:
         return len(self.dataset)
+
+
+def _known_of(clip_set: ClipSet, audio_id: str) -> tuple[Sequence[Event], Sequence[str]]:
+    """The events and the tags of a clip that its supervision lets a batch know."""
+    events = clip_set.events.get(audio_id, ()) if clip_set.supervision == "strong" else ()
+    tags = clip_set.tags.get(audio_id, ()) if clip_set.supervision == "weak" else ()
+    return events, tags
+
+
+def _plain(events: Sequence[Event], tags: Sequence[str]) -> list[Any]:
+    """Both as JSON, whatever the order of the table's rows."""
+    return [sorted((event.onset, event.offset, event.event_label) for event in events), sorted(tags)]
 
 
 def _shift(events: Sequence[Event], seconds: float) -> list[Event]:

@@ -63,15 +63,15 @@ def read_resumption(path: Path, overrides: Sequence[str]) -> Resumption:
 
 
 def require_same_batches(resumption: Resumption, steps_per_epoch: int, fingerprint: str) -> None:
-    """CheckpointError when the clips are not those that the training began with."""
+    """CheckpointError when the clips or their labels are not those that the training began with."""
     before = resumption.progress
     if (before.steps_per_epoch, before.data) == (steps_per_epoch, fingerprint):
         return
     if before.steps_per_epoch != steps_per_epoch and before.data == fingerprint:
         raise CheckpointError(f"{resumption.checkpoint}: a --fast_dev_run cannot be resumed; train anew")
     raise CheckpointError(
-        f"{resumption.checkpoint}: the training clips are not those it was trained on (steps per epoch: "
-        f"{before.steps_per_epoch} then, {steps_per_epoch} now); restore them, or train anew"
+        f"{resumption.checkpoint}: the training clips or their labels are not those it was trained on (steps per "
+        f"epoch: {before.steps_per_epoch} then, {steps_per_epoch} now); restore them, or train anew"
     )
 
 

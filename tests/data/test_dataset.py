@@ -151,3 +151,18 @@ def test_the_sampler_gives_the_steps_of_the_epoch_it_is_told() -> None:
     sampler.set_epoch(5)
     assert list(sampler) == [(5, 0), (5, 1), (5, 2)]
     assert len(sampler) == 3
+
+
+def test_the_fingerprint_is_of_the_clips_and_of_what_a_batch_knows_of_them() -> None:
+    dog, cat = (Event(0.0, 0.001, label) for label in ("Dog", "Cat"))
+    mine = dataset(source("strong", 2, 1, "strong", events={"clip0": (dog, cat)})).fingerprint
+    assert dataset(source("strong", 2, 1, "strong", events={"clip0": (cat, dog)})).fingerprint == mine
+    others = [
+        source("strong", 2, 1, "strong", events={"clip0": (dog,)}),
+        source("strong", 2, 1, "strong", events={"clip1": (dog, cat)}),
+        source("weak", 2, 1, "weak", tags={"clip0": ("Cat",)}),
+        source("weak", 2, 1, "weak", tags={"clip0": ("Dog",)}),
+    ]
+    assert len({mine, *(dataset(other).fingerprint for other in others)}) == 5
+    unlabeled = source("none", 2, 1, "none", events={"clip0": (dog,)}), source("none", 2, 1, "none")
+    assert dataset(unlabeled[0]).fingerprint == dataset(unlabeled[1]).fingerprint

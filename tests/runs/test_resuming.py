@@ -135,7 +135,11 @@ def test_a_conf_that_was_changed_is_refused(run: Path) -> None:
 def test_clips_that_have_changed_are_refused(trained: Path, run: Path) -> None:
     content = read_checkpoint(run / "last.ckpt")
     for steps, data, sentence in (
-        (4, "other", r"the training clips are not those it was trained on \(steps per epoch: 4 then, 4 now\)"),
+        (
+            4,
+            "other",
+            r"the training clips or their labels are not those it was trained on \(steps per epoch: 4 then, 4 now\)",
+        ),
         (2, content["progress"]["data"], "a --fast_dev_run cannot be resumed"),
     ):
         content["progress"] |= {"steps_per_epoch": steps, "data": data}
