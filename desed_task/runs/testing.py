@@ -7,6 +7,7 @@ names other test data and nothing else.
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -99,7 +100,7 @@ def _evaluate_all(
 
 def with_data_of(system: System, key: str, conf: Path | None, overrides: Sequence[str]) -> System:
     """The system with `data.<key>` of a conf given beside its checkpoint, or with `--set data.<key>...` applied."""
-    foreign = [override for override in overrides if not override.strip().startswith(f"data.{key}")]
+    foreign = [override for override in overrides if not re.match(rf"\s*data\.{key}\s*[.=]", override)]
     if foreign:
         raise OptionsError(
             f"--set {foreign[0]}: a checkpoint is used with its stored options; only data.{key} can be replaced"

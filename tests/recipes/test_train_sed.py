@@ -431,6 +431,9 @@ def test_stored_options_cannot_be_overridden_unnoticed(training: Path, refused: 
     message = refused(*common, "--set", "postprocessing.threshold=0.3")
     assert "postprocessing.threshold=0.3: a checkpoint is used with its stored options; only data.test" in message
     assert "scenes/gone: no soundscapes here" in refused(*common, "--set", "data.test.corpus.part=gone")
+    heard = ["--eval_from_checkpoint", checkpoint, "--log_dir", str(tmp_path / "exp")]
+    message = refused(*heard, "--set", "data.evaluation_length=clip")  # begins as data.eval does, and is another key
+    assert "data.evaluation_length=clip: a checkpoint is used with its stored options; only data.eval can" in message
     assert not (tmp_path / "exp").exists()
 
 
