@@ -4,7 +4,7 @@ Trains, per corpus and seed, the same model on the same labelled clips for the s
 
     mean teacher           the default behaviour
     mean teacher, 2022     the options of confs/sed/compat_2022.yaml that act on training and testing
-    supervised             no teacher, no unlabeled clips (a step costs half as much)
+    supervised             no teacher, no unlabeled clips (half of the clips, one pass instead of two)
 
 Finished runs are not repeated. Prints a Markdown table per corpus, mean over the seeds with the 95 % interval of
 the mean, and of the difference to the default mean-teacher student, paired by seed; --json FILE keeps the numbers.
