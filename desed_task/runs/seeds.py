@@ -1,8 +1,8 @@
 """Several seeds: one training each, then mean, standard deviation and 95 % interval of every figure.
 
 Every training has a run folder of its own; the summary of all is <log_dir>/seeds_<first>-<last>.json, by the numbers of
-the seeds. A seed that has a run of the same conf and code is not begun again: its training goes on where it was, or is
-taken as it is when it is finished. So a series that was interrupted is continued by the same command.
+the seeds. A seed that has a run of the same conf, code, clips and labels is not begun again: its training goes on where
+it was, or is taken as it is when it is finished. So a series that was interrupted is continued by the same command.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ import torch
 
 from desed_task.command_line import show
 from desed_task.errors import OptionsError
-from desed_task.experiment import SedOptions
+from desed_task.experiment import SedOptions, build_clip_set, build_dataset, build_system
 from desed_task.metrics.intervals import Spread, spread
 from desed_task.options import read_options
+from desed_task.runs.resuming import read_resumption
 from desed_task.runs.train import resume, train
 from desed_task.training.keeper import LAST
 from desed_task.training.run_folder import code_version
@@ -64,9 +65,12 @@ def train_seeds(options: SedOptions, num_seeds: int, log_dir: Path, device: torc
 
 
 def summarise(reports: Sequence[Reports]) -> dict[str, dict[str, Spread]]:
-    """Reports of equal systems -> model -> figure -> spread; a figure that one of them lacks is left out."""
+    """Reports of equal systems -> model -> figure -> spread; what one of them lacks (its scorer failed) is left out."""
     summary: dict[str, dict[str, Spread]] = {}
     for model in reports[0]:
+        if not all(model in report for report in reports):
+            LOG.warning("the %s of a seed has no report, so the summary is without it", model)
+            continue
         values = {figure: [report[model][figure] for report in reports] for figure in FIGURES}
         summary[model] = {figure: spread(of) for figure, of in values.items() if None not in of}
     return summary
@@ -79,10 +83,21 @@ def _earlier_run(options: SedOptions, log_dir: Path) -> Path | None:
         if not (conf.is_file() and code.is_file() and (folder / LAST).is_file()):
             continue
         same_code = json.loads(code.read_text(encoding="utf-8")) == code_version()
-        if same_code and read_options(conf, SedOptions) == options:
+        if same_code and read_options(conf, SedOptions) == options and _is_of_these_clips(folder, options):
             LOG.info("seed %d: begun before, in %s", options.training.seed, folder)
             return folder
     return None
+
+
+def _is_of_these_clips(run: Path, options: SedOptions) -> bool:
+    """Whether clips and labels are still those that the run was trained on; its figures are else of other data."""
+    around = build_system(options, {})
+    clip_sets = [build_clip_set(source, around.labels) for source in options.data.train]
+    dataset = build_dataset(options, clip_sets, around.labels, around.grid)
+    same = read_resumption(run, ()).progress.data == dataset.fingerprint
+    if not same:
+        LOG.warning("%s: trained on other clips or labels than there are now, so it is none of the series", run)
+    return same
 
 
 def _read_reports(run: Path) -> Reports:

@@ -16,6 +16,7 @@ from training_scenes import write_training
 
 from desed_task.audio.reading import write_waveform
 from desed_task.errors import OptionsError
+from desed_task.runs.seeds import FIGURES, summarise
 from recipes.train_sed import main
 
 STRONG_REAL = '  strong_real: {name: soundscapes, root: "${here}/scenes", part: validation}\n'
@@ -82,6 +83,24 @@ def test_a_series_that_was_interrupted_goes_on(series: Path, tmp_path: Path) -> 
     assert json.loads((tmp_path / "exp" / "seeds_42-43.json").read_text())["seeds"]["42"] == "version_2"
     mine, theirs = (json.loads((folder / "exp" / "seeds_42-43.json").read_text()) for folder in (tmp_path, series))
     assert mine["models"]["student"]["psds1"] == theirs["models"]["student"]["psds1"]
+
+
+def test_a_run_on_other_labels_is_none_of_the_series(tmp_path: Path) -> None:
+    argv = ["--conf_file", str(write_training(tmp_path)), "--log_dir", str(tmp_path / "exp"), "--device", "cpu"]
+    argv += ["--seeds", "2", "--set", "training.n_epochs=1"]
+    assert main(argv) == 0
+    table = tmp_path / "scenes" / "train" / "soundscapes.tsv"
+    table.write_text(table.read_text().replace("hum", "hiss", 1))
+    assert main(argv) == 0
+    summary = json.loads((tmp_path / "exp" / "seeds_42-43.json").read_text())
+    assert summary["seeds"] == {"42": "version_2", "43": "version_3"}
+
+
+def test_a_model_that_one_seed_could_not_score_is_left_out(caplog: pytest.LogCaptureFixture) -> None:
+    figures = dict.fromkeys(FIGURES, 0.5)
+    summary = summarise([{"student": figures, "teacher": figures}, {"student": figures}])
+    assert list(summary) == ["student"]
+    assert "the teacher of a seed has no report" in caplog.text
 
 
 def test_strong_real_without_such_a_corpus_is_refused(series: Path, tmp_path: Path) -> None:
