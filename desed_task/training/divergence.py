@@ -1,13 +1,12 @@
 """Numbers that are not finite: the training stops at the step where they appear and names where they come from.
 
 Asked in the order in which a step goes: waveform, features, the student's logits, the terms of the loss; the first
-that is not finite is the culprit. A CPU looks at every step. A GPU keeps the evidence of the first bad step and is
-asked every 50 steps and before every checkpoint, so that no step waits for the host.
+that is not finite is the culprit. A CPU looks at every step. A GPU keeps the evidence of the first bad batch and is
+asked every 50 batches and before every checkpoint, so that no step waits for the host.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Mapping
 
 import torch
@@ -25,9 +24,11 @@ class DivergenceWatch:
 
     def __init__(self, look_every: int | None = None) -> None:
         self.look_every = look_every
-        self._bad_step: Tensor | None = None
+        self._bad: Tensor | None = None
         self._evidence: Tensor | None = None
-        self._seen: deque[tuple[int, tuple[str, ...], tuple[str, ...]]] = deque(maxlen=4 * LOOK_EVERY)
+        self._watched = 0
+        # Step, clips and terms of each batch since the last look: accumulated batches share one step.
+        self._seen: dict[int, tuple[int, tuple[str, ...], tuple[str, ...]]] = {}
 
     def watch(
         self, step: int, batch: Batch, inputs: Inputs, student: Predictions, loss: Tensor, terms: Mapping[str, Tensor],
@@ -42,25 +43,27 @@ class DivergenceWatch:
                 raise _diverged(step, culprit_of(flags, batch.audio_ids, tuple(terms), first_bad_name(model)))
             return
         self._remember(step, batch, loss, terms, gather_evidence(batch, inputs, student, terms))
-        if (step + 1) % look_every == 0:
+        if self._watched % look_every == 0:
             self.look()
 
     def look(self) -> None:
         """DesedTaskError when a step so far was not finite; asks the device."""
-        if self._bad_step is None or self._evidence is None:
+        if self._bad is None or self._evidence is None:
             return
-        bad_step = int(self._bad_step)
-        if bad_step >= 0:
-            seen = next((entry for entry in self._seen if entry[0] == bad_step), (bad_step, (), ()))
-            raise _diverged(bad_step, culprit_of(self._evidence.tolist(), seen[1], seen[2], None))
+        bad = int(self._bad)
+        if bad >= 0:
+            step, audio_ids, terms = self._seen[bad]
+            raise _diverged(step, culprit_of(self._evidence.tolist(), audio_ids, terms, None))
+        self._seen.clear()
 
     def _remember(self, step: int, batch: Batch, loss: Tensor, terms: Mapping[str, Tensor], evidence: Tensor) -> None:
-        if self._bad_step is None or self._evidence is None:
-            self._bad_step, self._evidence = torch.full((), -1, device=loss.device), torch.zeros_like(evidence)
-        new = (self._bad_step < 0) & ~torch.isfinite(loss.detach())
-        self._bad_step = torch.where(new, step, self._bad_step)
+        if self._bad is None or self._evidence is None:
+            self._bad, self._evidence = torch.full((), -1, device=loss.device), torch.zeros_like(evidence)
+        new = (self._bad < 0) & ~torch.isfinite(loss.detach())
+        self._bad = torch.where(new, self._watched, self._bad)
         self._evidence = torch.where(new, evidence, self._evidence)
-        self._seen.append((step, batch.audio_ids, tuple(terms)))
+        self._seen[self._watched] = (step, batch.audio_ids, tuple(terms))
+        self._watched += 1
 
 
 def gather_evidence(batch: Batch, inputs: Inputs, student: Predictions, terms: Mapping[str, Tensor]) -> Tensor:

@@ -87,6 +87,15 @@ def test_asked_now_and_then_a_sound_training_goes_on(batch: Batch) -> None:
     watcher.look()
 
 
+def test_of_accumulated_batches_the_bad_one_is_named(batch: Batch) -> None:
+    """Ten batches make a step, so two hundred and more lie between two looks."""
+    watcher = DivergenceWatch(look_every=40)
+    other = replace(batch, audio_ids=("e", "f", "g", "h"))
+    with pytest.raises(DesedTaskError, match="diverged at step 1: the waveform of f is not finite"):
+        for number in range(400):
+            watch(watcher, with_bad_waveform(other) if number == 13 else batch, number // 10)
+
+
 def run(module: SedModule, dataset: BatchDataset, folder: Path) -> None:
     folder.mkdir()
     fit(module, dataset, folder, CPU, False)
