@@ -67,10 +67,6 @@ def _require_no_idle_flags(arguments: Namespace) -> None:
         idle = [flag for flag, given in of_training.items() if given and getattr(arguments, course, None) is not None]
         if idle:
             raise OptionsError(f"{idle[0]} does nothing beside --{course}; leave one of them out")
-    of_a_start = {"--conf_file": arguments.conf_file is not None, "--fast_dev_run": arguments.fast_dev_run}
-    if arguments.resume_from_checkpoint is not None and any(of_a_start.values()):
-        idle = [flag for flag, given in of_a_start.items() if given]
-        raise OptionsError(f"{idle[0]} does nothing beside --resume_from_checkpoint: its stored options count")
     if arguments.scaler_range is not None and not (arguments.test_from_checkpoint or arguments.eval_from_checkpoint):
         raise OptionsError(
             "--scaler_range is of a published checkpoint; a training has --set features.scaler_range=[LOW,HIGH]"
