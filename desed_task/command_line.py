@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import logging
 import os
 import sys
@@ -10,6 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from desed_task.errors import DesedTaskError, OptionsError, RunStoppedError
+
+# A write that a full disk refuses does not say of which file.
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 class RecipeParser(argparse.ArgumentParser):
@@ -74,9 +78,6 @@ def run_recipe(main: Callable[[Sequence[str]], int | None]) -> None:
     except DesedTaskError as error:
         print(f"error: {error}", file=sys.stderr)
         code = 2
-    except (PermissionError, IsADirectoryError, NotADirectoryError) as error:
-        print(f"error: {error.filename}: {error.strerror}; name another place", file=sys.stderr)
-        code = 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         code = 130
@@ -84,4 +85,11 @@ def run_recipe(main: Callable[[Sequence[str]], int | None]) -> None:
         # The reader of our output has gone (`| head`); without this the interpreter complains at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 141
+    except OSError as error:
+        if error.filename is None and error.errno not in _NO_ROOM:
+            raise
+        where = "" if error.filename is None else f"{error.filename}: "
+        remedy = "make room" if error.errno in _NO_ROOM else "name another place"
+        print(f"error: {where}{error.strerror}; {remedy}", file=sys.stderr)
+        code = 2
     sys.exit(code)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -84,6 +85,17 @@ def test_refused_input_is_one_sentence_and_code_2() -> None:
 def test_a_place_that_cannot_be_written_is_refused_input() -> None:
     ran = run("Path('/dev/null/exp').mkdir()")
     assert (ran.returncode, ran.stderr) == (2, "error: /dev/null/exp: Not a directory; name another place\n")
+
+
+def test_a_place_that_is_not_there_is_refused_input() -> None:
+    ran = run("Path('gone/exp').mkdir()")
+    assert (ran.returncode, ran.stderr) == (2, "error: gone/exp: No such file or directory; name another place\n")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the device that is always full is Linux's")
+def test_a_full_disk_is_one_sentence() -> None:
+    ran = run("Path('/dev/full').write_text('x')")
+    assert (ran.returncode, ran.stderr) == (2, "error: No space left on device; make room\n")
 
 
 def test_a_bug_keeps_its_traceback() -> None:
