@@ -55,7 +55,8 @@ def train_seeds(options: SedOptions, num_seeds: int, log_dir: Path, device: torc
     reports = {seed: _read_reports(run) for seed, run in runs.items()}
     summary = summarise(list(reports.values()))
     show(_table(summary))
-    path = log_dir / f"seeds_{seeds[0]}-{seeds[-1]}.json"
+    # A trial must not write over the summary of the series.
+    path = log_dir / f"seeds_{seeds[0]}-{seeds[-1]}{'_fast_dev_run' if fast_dev_run else ''}.json"
     content = {"seeds": {seed: run.name for seed, run in runs.items()}, "models": _plain(summary)}
     partial = path.with_name(path.name + ".partial")
     partial.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")

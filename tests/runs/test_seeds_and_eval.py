@@ -79,8 +79,12 @@ def test_a_series_that_was_interrupted_goes_on(series: Path, tmp_path: Path) -> 
     # A run that was only a trial is none of the series.
     code = tmp_path / "exp" / "version_0" / "code.json"
     code.write_text(json.dumps({**json.loads(code.read_text()), "fast_dev_run": "yes"}))
+    summary = (tmp_path / "exp" / "seeds_42-43.json").read_text()
+    assert main([*argv, "--strong_real", "--seeds", "2", "--fast_dev_run"]) == 0
+    assert (tmp_path / "exp" / "seeds_42-43.json").read_text() == summary
+    assert (tmp_path / "exp" / "seeds_42-43_fast_dev_run.json").is_file()
     assert main([*argv, "--strong_real", "--seeds", "2"]) == 0
-    assert json.loads((tmp_path / "exp" / "seeds_42-43.json").read_text())["seeds"]["42"] == "version_2"
+    assert json.loads((tmp_path / "exp" / "seeds_42-43.json").read_text())["seeds"]["42"] == "version_4"
     mine, theirs = (json.loads((folder / "exp" / "seeds_42-43.json").read_text()) for folder in (tmp_path, series))
     assert mine["models"]["student"]["psds1"] == theirs["models"]["student"]["psds1"]
 
