@@ -71,6 +71,11 @@ class Run:
         paths = sorted(self.folder.glob("version_*/metrics_test/*/report.json"))
         return {path.parent.name: json.loads(path.read_text(encoding="utf-8")) for path in paths}
 
+    @property
+    def is_finished(self) -> bool:
+        """Whether every model was tested."""
+        return len(self.reports()) == (1 if self.system == "supervised" else 2)
+
     def train(self, num_threads: int, further: Sequence[str]) -> None:
         """Run the recipe in a process of its own, with `further` overrides."""
         conf = ROOT / "confs" / "sed" / f"{CORPORA[self.corpus]}.yaml"
@@ -91,7 +96,9 @@ class Run:
         command += [f"--set={override}" for override in (*overrides, *further)]
         ran = subprocess.run(command, capture_output=True, text=True, check=False)
         if ran.returncode:
-            raise DesedTaskError(f"{' '.join(command)} failed: {ran.stderr.strip().splitlines()[-1]}")
+            raise DesedTaskError(
+                f"{' '.join(command)} failed: {(ran.stderr.strip() or f'exit code {ran.returncode}').splitlines()[-1]}"
+            )
 
 
 def main(argv: Sequence[str]) -> int:
@@ -107,7 +114,7 @@ def main(argv: Sequence[str]) -> int:
     log_dir = arguments.log_dir.resolve()
     runs = [Run(corpus, system, seed, log_dir) for seed in arguments.seeds for corpus in CORPORA for system in SYSTEMS]
     for run in runs:
-        if not run.reports() and not arguments.tables_only:
+        if not run.is_finished and not arguments.tables_only:
             show(f"training {run.system} on {run.corpus}, seed {run.seed}")
             run.train(arguments.num_threads, arguments.set)
     rows = [row for corpus in CORPORA for row in _rows(corpus, [run for run in runs if run.corpus == corpus])]

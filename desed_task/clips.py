@@ -52,6 +52,8 @@ class ClipSet:
     def __post_init__(self) -> None:
         seen: dict[str, Path] = {}
         for clip in self.clips:
+            if seen.get(clip.audio_id) == clip.path:
+                raise CorpusError(f"{self.name}: {clip.path} is in it twice; name each corpus of a source once")
             if clip.audio_id in seen:
                 raise CorpusError(
                     f"{self.name}: {seen[clip.audio_id]} and {clip.path} are both called {clip.audio_id}; rename one"

@@ -52,6 +52,19 @@ def scaler_range_of(arguments: argparse.Namespace) -> tuple[float, float] | None
     return low, high
 
 
+def whole_number(at_least: int, at_most: int | None = None) -> Callable[[str], int]:
+    """An argparse type that says what it takes."""
+
+    def read(text: str) -> int:
+        number = int(text) if text.strip().lstrip("-").isdecimal() else None
+        if number is None or number < at_least or (at_most is not None and number > at_most):
+            limit = f"at least {at_least}" if at_most is None else f"from {at_least} to {at_most}"
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number {limit}")
+        return number
+
+    return read
+
+
 def _respelt(word: str, declared: Mapping[str, str]) -> str:
     flag, equals, value = word.partition("=")
     return declared.get(_hyphenated(flag), flag) + equals + value if word.startswith("--") else word

@@ -23,7 +23,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from desed_task.command_line import RecipeParser, run_recipe
+from desed_task.command_line import RecipeParser, run_recipe, whole_number
 from desed_task.errors import CorpusError, OptionsError
 from desed_task.events import EventTable
 from desed_task.formats.dcase import write_durations, write_strong
@@ -101,7 +101,7 @@ def _parser() -> RecipeParser:
     parser = RecipeParser(description="Generate soundscapes with known events.")
     parser.add_argument("--conf_file", type=Path, default=DEFAULT_CONF, help="what to generate")
     parser.add_argument("--output_dir", type=Path, required=True, help="folder that receives the parts")
-    parser.add_argument("--num_jobs", type=_positive, default=os.cpu_count() or 1, help="processes")
+    parser.add_argument("--num_jobs", type=whole_number(1), default=os.cpu_count() or 1, help="processes")
     parser.add_argument("--overwrite", action="store_true", help="replace a folder that was generated before")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="replace one key of the conf")
     parser.add_argument("--jams", action="store_true", help="also write a JAMS file per scene")
@@ -119,13 +119,6 @@ def _refuse_contradictions(arguments: argparse.Namespace) -> None:
         raise OptionsError("--from_jams reads no conf and writes no JAMS; remove --conf_file, --set and --jams")
     if arguments.soundbank is None:
         raise OptionsError("--from_jams needs --soundbank FOLDER, to which the source files of the JAMS are relative")
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise ValueError(text)
-    return number
 
 
 def _names(options: SoundscapesOptions, part: str) -> list[str]:

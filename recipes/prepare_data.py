@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from desed_task.clips import ClipSet
-from desed_task.command_line import RecipeParser, run_recipe, show
+from desed_task.command_line import RecipeParser, run_recipe, show, whole_number
 from desed_task.data.corpora.desed import PARTS, DesedOptions, Part, complete_durations, read_desed
 from desed_task.data.corpora.esc import EscOptions, read_esc
 from desed_task.data.corpora.places import read_places
@@ -121,8 +121,10 @@ def _parser() -> RecipeParser:
     parser.add_argument("--only_real", action="store_true", help="desed: weak, unlabeled, validation, evaluation")
     parser.add_argument("--only_synth", action="store_true", help="desed: the synthetic soundscapes")
     parser.add_argument("--store", type=Path, help="where to pack (desed: as in its conf, others: data/store)")
-    parser.add_argument("--sample_rate", type=_rate, default=16_000, help="Hz, that of features.sample_rate")
-    parser.add_argument("--num_jobs", type=_positive, help="threads (as many as cores) and downloads at once (3)")
+    parser.add_argument(
+        "--sample_rate", type=whole_number(1_000, 768_000), default=16_000, help="Hz, that of features.sample_rate"
+    )
+    parser.add_argument("--num_jobs", type=whole_number(1), help="threads (as many as cores) and downloads at once (3)")
     parser.add_argument("--retry_missing", action="store_true", help="desed: ask again for clips that could not be had")
     parser.add_argument(
         "--cookies", type=Path, help="desed: a browser's cookies for yt-dlp, for clips behind an age limit"
@@ -133,20 +135,6 @@ def _parser() -> RecipeParser:
     )
     parser.add_argument("--clean", action="store_true", help="remove old and damaged stores of the same sets")
     return parser
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise ValueError(text)
-    return number
-
-
-def _rate(text: str) -> int:
-    rate = int(text)
-    if not 1_000 <= rate <= 768_000:
-        raise ValueError(text)
-    return rate
 
 
 if __name__ == "__main__":

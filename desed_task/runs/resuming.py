@@ -1,13 +1,16 @@
 """What a resumed training goes on from: its checkpoint, its options, its run folder.
 
-It goes on with the options that the checkpoint stores; its length alone may be changed. `last.ckpt` of a run folder
+It goes on with the options that the checkpoint stores; only its length may be changed, and where the same data lies now
+(`data.store`, the `root` of a corpus). `last.ckpt` of a run folder
 goes on in that folder. Any other checkpoint (an earlier one of a folder, one from elsewhere) begins a new run folder,
 so that nothing newer is written over.
 """
 
 from __future__ import annotations
 
+import json
 import logging
+import re
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,6 +28,7 @@ from desed_task.training.sed_module import CHECKPOINT_KEY
 
 LOG = logging.getLogger(__name__)
 LENGTH = "training.n_epochs"
+_PLACE = re.compile(r"data\.(store|.+\.root)")
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,7 @@ def read_resumption(path: Path, overrides: Sequence[str]) -> Resumption:
     stored = content.get(CHECKPOINT_KEY)
     if not isinstance(stored, dict) or stored.get("format") != CHECKPOINT_FORMAT:
         raise CheckpointError(f"{checkpoint}: does not say how it was trained, so it cannot be resumed; train anew")
+    _require_no_trial(checkpoint)
     progress = progress_of(content, checkpoint)
     options = check_options(stored["options"], SedOptions, default_origin=str(checkpoint))
     folder = checkpoint.parent if checkpoint.name == LAST and (checkpoint.parent / "conf.yaml").is_file() else None
@@ -92,19 +97,39 @@ def claim_folder(resumption: Resumption, log_dir: Path) -> Path:
 def _as_in_the_folder(options: SedOptions, folder: Path) -> SedOptions:
     """The folder's conf, which may only be longer than the checkpoint's (a lengthened training that was killed)."""
     conf = read_options(folder / "conf.yaml", SedOptions)
-    if _with_length(options, conf.training.n_epochs) != conf:
+    if _without_places(_with_length(options, conf.training.n_epochs)) != _without_places(conf):
         raise CheckpointError(
             f"{folder / LAST}: its options are not those of {folder / 'conf.yaml'}; restore that file, or move the "
             f"checkpoint out of the folder to go on in a new one"
         )
-    return conf if conf.training.n_epochs > options.training.n_epochs else options
+    return _with_length(conf, max(conf.training.n_epochs, options.training.n_epochs))
+
+
+def _without_places(options: SedOptions) -> Any:
+    """The options as plain values, without where the data lies."""
+
+    def kept(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: kept(item) for key, item in value.items() if key not in ("root", "store")}
+        return [kept(item) for item in value] if isinstance(value, list) else value
+
+    return kept(json.loads(options.model_dump_json()))
+
+
+def _require_no_trial(checkpoint: Path) -> None:
+    """CheckpointError for a --fast_dev_run, which saw a few clips and is nothing to go on with."""
+    code = checkpoint.parent / "code.json"
+    if code.is_file() and "fast_dev_run" in json.loads(code.read_text(encoding="utf-8")):
+        raise CheckpointError(f"{checkpoint}: a --fast_dev_run cannot be resumed; train anew")
 
 
 def _lengthened(options: SedOptions, overrides: Sequence[str], progress: Progress, path: Path) -> SedOptions:
     for override in overrides:
-        if override.partition("=")[0].strip() != LENGTH:
+        key = override.partition("=")[0].strip()
+        if key != LENGTH and not _PLACE.fullmatch(key):
             raise OptionsError(
-                f"--set {override}: a training goes on with its stored options; only {LENGTH} can be changed"
+                f"--set {override}: a training goes on with its stored options; only {LENGTH} can be changed, and "
+                f"where its data lies (data.store, data....root)"
             )
     longer = override_options(options, overrides) if overrides else options
     before, after = options.training.n_epochs, longer.training.n_epochs

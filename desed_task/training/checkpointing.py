@@ -71,7 +71,9 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises a dozen kinds for a file that is not a checkpoint
         reason = " ".join(str(error).split())[:120] or type(error).__name__
-        raise CheckpointError(f"{path}: not a readable checkpoint ({reason})") from None
+        raise CheckpointError(
+            f"{path}: not a readable checkpoint ({reason}); name another, such as an epoch=*.ckpt beside it"
+        ) from None
     if not isinstance(checkpoint, dict):
         raise CheckpointError(f"{path}: not a checkpoint but a {type(checkpoint).__name__}; name another file")
     return checkpoint

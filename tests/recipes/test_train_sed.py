@@ -306,7 +306,7 @@ BAD_INPUT: dict[str, tuple[Callable[[Path], list[str]], str]] = {
         resampled("scenes/validation/audio/validation_0.wav", lambda waveform: waveform[:0]),
         "validation_0.wav: holds no samples",
     ),
-    "corpora that share clips": (joined_with_itself, "train_0.wav are both called train_0; rename one"),
+    "corpora that share clips": (joined_with_itself, "train_0.wav is in it twice; name each corpus of a source once"),
     "real strong recordings that nobody named": (
         lambda folder: ["--strong_real"],
         "--strong_real: data.strong_real is not set in the conf",

@@ -16,6 +16,8 @@ from training_scenes import write_training
 
 from desed_task.command_line import run_recipe
 from desed_task.errors import CheckpointError, DesedTaskError, OptionsError
+from desed_task.experiment import SedOptions
+from desed_task.options import read_options
 from desed_task.training.checkpointing import read_checkpoint
 from recipes.train_sed import main
 
@@ -213,3 +215,27 @@ def test_a_figure_that_fails_leaves_the_others(
     assert report["collar_f1_macro"] == report_of(run)["collar_f1_macro"]
     assert "PSDS1 could not be computed: ZeroDivisionError: in psds_eval" in report["problems"]
     assert "PSDS1 could not be computed" in capsys.readouterr().out
+
+
+def test_data_that_has_moved_is_named_and_found(run: Path, tmp_path: Path) -> None:
+    """The folder of the training is moved as a whole; its stored paths are those of before."""
+    conf = read_options(run / "conf.yaml", SedOptions)
+    before = conf.data.test.corpus.root
+    moved = tmp_path / "moved"
+    shutil.copytree(before, moved / before.name)
+    places = [f"data.train.{number}.corpus.root" for number in range(len(conf.data.train))]
+    places += [f"data.validation.{number}.corpus.root" for number in range(len(conf.data.validation))]
+    overrides = [f"{place}={moved / before.name}" for place in (*places, "data.test.corpus.root")]
+    overrides += [f"data.store={moved / 'store'}", f"training.n_epochs={conf.training.n_epochs + 1}"]
+    assert resume(run, run.parent, *(f"--set={override}" for override in overrides)) == 0
+    after = read_options(run / "conf.yaml", SedOptions)
+    assert after.data.test.corpus.root == moved / before.name
+    assert after.training.n_epochs == conf.training.n_epochs + 1
+    assert list((moved / "store").glob("*.int16"))
+
+
+def test_a_trial_is_not_resumed(run: Path) -> None:
+    code = run / "code.json"
+    code.write_text(json.dumps({**json.loads(code.read_text()), "fast_dev_run": "yes"}))
+    with pytest.raises(CheckpointError, match="a --fast_dev_run cannot be resumed; train anew"):
+        resume(run, run.parent)
