@@ -45,3 +45,29 @@ class Scores:
     def with_frames(self, frame_values: NDArray[np.float32]) -> Scores:
         """The same clip with other frame values."""
         return Scores(frame_values, self.clip_values, self.grid, self.labels, self.duration)
+
+    def table(self) -> ScoreTable:
+        """The frames within the clip, with their times; ValueError when the scores have no frames."""
+        if self.frame_values is None:
+            raise ValueError("clip scores have no frames")
+        values = self.frame_values[: self.grid.frames_covering(self.duration)]
+        return ScoreTable(np.minimum(self.grid.timestamps(len(values)), self.duration), values, self.labels)
+
+
+@dataclass(frozen=True, eq=False)
+class ScoreTable:
+    """Frame scores of one clip on windows of any length, the noun that evaluation looks at.
+
+    edges: (frames + 1,) float64 seconds, ascending: frame j covers [edges[j], edges[j + 1]); values: (frames, classes)
+    float32 or float64, any finite numbers (only their order counts).
+    """
+
+    edges: NDArray[np.float64]
+    values: NDArray[np.float32] | NDArray[np.float64]
+    labels: LabelSet
+
+    def __post_init__(self) -> None:
+        if self.values.ndim != 2 or self.values.shape[1] != len(self.labels):
+            raise ValueError(f"values {self.values.shape} are not (frames, {len(self.labels)})")
+        if self.edges.shape != (len(self.values) + 1,):
+            raise ValueError(f"{self.edges.shape} edges do not fit {len(self.values)} frames")

@@ -206,7 +206,7 @@ def check_third_party(modules: Modules) -> Iterator[str]:
     for module in modules.values():
         for package in sorted({name.partition(".")[0] for name in imports(module, modules)}):
             home = ONLY_IN.get(package)
-            if home is not None and module.name != home:
+            if home is not None and module.name != home and not module.name.startswith(f"{home}."):
                 yield f"{module.name} imports {package}, which belongs in {home} alone"
             if package in TRAINING_PACKAGES and without_torch(module):
                 yield f"{module.name} imports {package}, which only the torch column and the roof may"

@@ -1,0 +1,142 @@
+"""PSDS: the polyphonic sound detection score, exact over all thresholds or over given operating points.
+
+C. Bilen et al., ICASSP 2020 (arXiv 1910.08440). For every class, the share of events found over the effective rate of
+false alarms, eFPR = false alarms per hour + alpha_ct * mean of the cross-trigger rates with the other classes; then,
+over the classes, mean - alpha_st * standard deviation; the area below it up to `max_efpr`, as a fraction.
+
+Published differences, each with its switch:
+- psds_eval knows 50 thresholds and underestimates by .005 to .04; here, as in sed_scores_eval, every distinct score is
+  one. `point_deltas` gives the score of given operating points.
+- psds_eval 0.3.0 averages cross-trigger rates over n classes instead of n - 1 (`Rules.ct_mean`).
+- `oracle=False` (noPSDS; J. Ebbers et al., arXiv 2406.04212) keeps thresholds with fewer events found at a higher
+  rate, which only the ground truth can tell one to avoid.
+- `independent_psds` (J. Ebbers et al., arXiv 2306.15440) takes, for each class and rate, the best of several
+  post-processings of one system (miPSDS, when those are median filters).
+
+Classes without events are left out, as in psds_eval; sed_scores_eval refuses them. Rates are per hour of all evaluated
+clips; cross-trigger rates per hour of the other class's events.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from desed_task.metrics.curves.rocs import class_curve, joint_curve, staircase_area
+from desed_task.metrics.deltas import Deltas
+from desed_task.metrics.intersection import Intersection
+from desed_task.metrics.scenarios import PsdsScenario
+
+_SECONDS_PER_HOUR = 3600.0
+
+
+@dataclass(frozen=True, eq=False)
+class RocCurve:
+    """A staircase: from each rate on (per hour, ascending), the ratio (in [0, 1]); thresholds: those of the points."""
+
+    rates: NDArray[np.float64]
+    ratios: NDArray[np.float64]
+    thresholds: NDArray[np.float64] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Psds:
+    """The score, the area of each class alone (no penalty for differing classes), and the curves of both.
+
+    value is None when no class has events; per_class and class_curves hold the classes with events.
+    """
+
+    value: float | None
+    per_class: Mapping[str, float]
+    curve: RocCurve | None = None
+    class_curves: Mapping[str, RocCurve] | None = None
+
+
+def criterion_of(scenario: PsdsScenario) -> Intersection:
+    """The criterion whose deltas `psds` needs: without cross-triggers where they do not count."""
+    criteria = scenario.criteria
+    return Intersection(criteria.dtc, criteria.gtc, criteria.cttc if scenario.alpha_ct else None)
+
+
+def psds(
+    deltas: Deltas, scenario: PsdsScenario, *, oracle: bool = True, weights: NDArray[np.int64] | None = None
+) -> Psds:
+    """The score from intersection deltas (`criterion_of(scenario)`).
+
+    weights: (clips,) how often each clip counts, by default once each.
+    """
+    return _joined(_class_curves(deltas, scenario, oracle, weights), scenario)
+
+
+def independent_psds(
+    deltas: Sequence[Deltas], scenario: PsdsScenario, *, weights: NDArray[np.int64] | None = None
+) -> Psds:
+    """The score of the best of several post-processings of one system, chosen for each class and rate."""
+    every = [_class_curves(of_one, scenario, True, weights) for of_one in deltas]
+    return _joined({label: _highest([curves[label] for curves in every]) for label in every[0]}, scenario)
+
+
+def _class_curves(
+    deltas: Deltas, scenario: PsdsScenario, oracle: bool, weights: NDArray[np.int64] | None
+) -> dict[str, RocCurve]:
+    truth, rows, cross = deltas.truth, deltas.rows, deltas.cross
+    if weights is None:
+        weights = np.ones(truth.num_clips, dtype=np.int64)
+    if scenario.alpha_ct and cross is None:
+        raise ValueError("these deltas hold no cross-triggers; compute them with criterion_of(scenario)")
+    num_reference = weights @ deltas.num_reference
+    with_events = np.flatnonzero(num_reference)
+    rate_per_false = _SECONDS_PER_HOUR / float(weights @ truth.clip_seconds)
+    rate_per_cross = np.zeros(len(truth.labels))
+    if scenario.alpha_ct:
+        num_averaged = len(with_events) - (1 if truth.rules.ct_mean == "n-1" else 0)
+        seconds = weights @ truth.event_seconds()
+        rate_per_cross[with_events] = (
+            scenario.alpha_ct * _SECONDS_PER_HOUR / max(num_averaged, 1) / seconds[with_events]
+        )
+    empty = rows.threshold[:0], rows.clip[:0], rows.clip[:0], rows.clip[:0]
+    curves = {}
+    for label in with_events.tolist():
+        own = slice(deltas.first_row[label], deltas.first_row[label + 1])
+        crossing = empty
+        if cross is not None and scenario.alpha_ct:
+            part = slice(deltas.first_cross[label], deltas.first_cross[label + 1])
+            crossing = cross.threshold[part], cross.clip[part], cross.other[part], cross.count[part]
+        curve = class_curve(
+            rows.threshold[own],
+            rows.clip[own],
+            rows.true_positives[own],
+            rows.false_positives[own],
+            *crossing,
+            weights,
+            float(num_reference[label]),
+            rate_per_false,
+            rate_per_cross,
+            scenario.max_efpr,
+            oracle,
+        )
+        curves[truth.labels[label]] = RocCurve(*curve)
+    return curves
+
+
+def _joined(curves: Mapping[str, RocCurve], scenario: PsdsScenario) -> Psds:
+    if not curves:
+        return Psds(None, {})
+    parts = list(curves.values())
+    rates, ratios = np.concatenate([c.rates for c in parts]), np.concatenate([c.ratios for c in parts])
+    first_point = np.cumsum([0, *(len(curve.rates) for curve in parts)])
+    curve = RocCurve(*joint_curve(rates, ratios, first_point, scenario.alpha_st))
+    per_class = {label: staircase_area(c.rates, c.ratios, scenario.max_efpr) for label, c in curves.items()}
+    return Psds(staircase_area(curve.rates, curve.ratios, scenario.max_efpr), per_class, curve, curves)
+
+
+def _highest(curves: Sequence[RocCurve]) -> RocCurve:
+    """The upper edge of several staircases that all rise."""
+    rates, ratios = np.concatenate([c.rates for c in curves]), np.concatenate([c.ratios for c in curves])
+    order = np.lexsort((-ratios, rates))
+    rates, ratios = rates[order], np.maximum.accumulate(ratios[order])
+    steps = np.concatenate(([True], ratios[1:] > ratios[:-1]))
+    return RocCurve(rates[steps], ratios[steps])
