@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, pairwise
 from typing import Protocol
 
 import numpy as np
@@ -159,7 +159,7 @@ def _order(
     by_class = np.argsort(label.astype(np.int16), kind="stable")  # 16 bits: numpy sorts them by counting
     first = np.concatenate(([0], np.cumsum(np.bincount(label, minlength=num_classes)))).astype(np.int64)
     order = np.empty(len(label), dtype=np.int64)
-    for start, stop in zip(first[:-1], first[1:], strict=True):
+    for start, stop in pairwise(first.tolist()):
         rows = by_class[start:stop]
         order[start:stop] = rows[np.argsort(-threshold[rows])]
     return order, first

@@ -141,8 +141,8 @@ def gather_points(points: Mapping[float, EventTable], truth: Truth) -> PointDete
         kept = (clip >= 0) & (label >= 0) & (times[1] > times[0])
         columns.append([column[kept] for column in (label, clip, np.full(len(clip), point), *times)])
     joined = [np.concatenate([part[k] for part in columns]) for k in range(5)] if columns else [np.empty(0, int)] * 5
-    label, clip, point = (column.astype(np.int32) for column in joined[:3])
-    found = PointDetections(thresholds, label, clip, point, joined[3], joined[4])
+    numbers = [column.astype(np.int32) for column in joined[:3]]
+    found = PointDetections(thresholds, numbers[0], numbers[1], numbers[2], joined[3], joined[4])
     found = found.select(np.lexsort((found.onset, found.group(truth.num_clips))))
     return found if truth.rules.overlap == "allow" else _without_overlaps(found, truth)
 

@@ -12,12 +12,21 @@ microseconds; psds_eval compares floats.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from desed_task.metrics.curves.intersections import match_lists, match_runs, sum_parts
+from desed_task.metrics.curves.intersections import (
+    judge_runs,
+    list_changes,
+    list_cross_changes,
+    list_groups,
+    match_lists,
+    match_lists_across,
+    sum_parts,
+)
 from desed_task.metrics.deltas import CrossRows, DeltaRows, Thresholds, differences
 from desed_task.metrics.detections import PointDetections, ScoreBatch
 from desed_task.metrics.truth import Times, Truth
@@ -25,7 +34,10 @@ from desed_task.metrics.truth import Times, Truth
 
 @dataclass(frozen=True)
 class Intersection:
-    """The criterion: fractions in [0, 1], dtc and cttc of the detection, gtc of the event; cttc None: no cross-triggers."""
+    """The criterion: fractions in (0, 1], dtc and cttc of the detection, gtc of the event.
+
+    cttc None: cross-triggers are not counted.
+    """
 
     dtc: float
     gtc: float
@@ -39,58 +51,40 @@ class Intersection:
     def match_batch(self, batch: ScoreBatch, truth: Truth) -> DeltaRows:
         """All thresholds of a few clips."""
         runs = batch.runs
-        rows, cross, parts = match_runs(
-            runs.first_node,
-            runs.onset,
-            runs.offset,
-            runs.threshold,
-            runs.parent,
-            batch.clip,
-            *truth.event_arrays,
-            self.dtc,
-            self._cttc,
-        )
-        event, threshold, change = self._parts_found(truth, *parts)
-        label, clip = truth.label[event], truth.event_clip()[event]
-        return DeltaRows(
-            np.concatenate((rows[0], label)),
-            np.concatenate((rows[1], threshold)),
-            np.concatenate((rows[2], clip)),
-            np.concatenate((rows[3], change)),
-            np.concatenate((rows[4], np.zeros_like(change))),
-            None if self.cttc is None else CrossRows(*cross),
-        )
+        nodes: tuple[Any, ...] = (runs.first_node, runs.onset, runs.offset, runs.threshold, runs.parent, batch.clip)
+        fails, inside, parts = judge_runs(*nodes, *truth.event_arrays, self.dtc)
+        changes = list_changes(runs.first_node, runs.threshold, runs.parent, batch.clip, fails, inside)
+        event, threshold, found = self._sum_parts(truth, *parts)
+        more = truth.label[event], threshold, truth.event_clip()[event], found, np.zeros_like(found)
+        rows: Any = [np.concatenate(columns) for columns in zip(changes, more, strict=True)]
+        if self.cttc is None:
+            return DeltaRows(*rows)
+        cross = list_cross_changes(*nodes, *truth.event_arrays, fails, self.cttc)
+        return replace(DeltaRows(*rows), cross=CrossRows(*cross))
 
     def match_points(self, points: PointDetections, truth: Truth) -> DeltaRows:
         """Given operating points of all clips."""
-        columns = (points.label, points.clip, points.point, points.onset, points.offset)
-        rows, cross = match_lists(
-            *columns,
-            *truth.event_arrays,
-            self.dtc,
-            self.gtc,
-            self._cttc,
-        )
-        label, point, clip, found, failed = rows
-        source, threshold, (found, failed) = differences(points.thresholds, point, found, failed)
-        crosses = None
-        if self.cttc is not None:
-            cross_label, point, cross_clip, other, count = cross
-            kept, cross_threshold, (count,) = differences(points.thresholds, point, count)
-            crosses = CrossRows(cross_label[kept], cross_threshold, cross_clip[kept], other[kept], count)
-        return DeltaRows(label[source], threshold, clip[source], found, failed, crosses)
+        first = list_groups(points.label, points.clip, points.point)
+        label, clip, point = (column[first[:-1]] for column in (points.label, points.clip, points.point))
+        lists: tuple[Any, ...] = (first, points.label, points.clip, points.onset, points.offset)
+        found, failed, fails = match_lists(*lists, *truth.event_arrays, self.dtc, self.gtc)
+        kept, threshold, (found, failed) = differences(points.thresholds, point, found, failed)
+        rows: Any = label[kept], threshold, clip[kept], found, failed
+        if self.cttc is None:
+            return DeltaRows(*rows)
+        group, other, count = match_lists_across(*lists, *truth.event_arrays, fails, self.cttc)
+        kept, threshold, (count,) = differences(points.thresholds, point[group], count)
+        cross = CrossRows(label[group][kept], threshold, clip[group][kept], other[kept], count)
+        return replace(DeltaRows(*rows), cross=cross)
 
     def count_reference(self, truth: Truth) -> NDArray[np.int32]:
         """(clips, classes) events."""
         return truth.num_events()
 
-    @property
-    def _cttc(self) -> float:
-        return -1.0 if self.cttc is None else self.cttc
-
-    def _parts_found(
+    def _sum_parts(
         self, truth: Truth, event: NDArray[np.int64], threshold: Thresholds, time: Times
     ) -> tuple[NDArray[np.int64], Thresholds, NDArray[np.int32]]:
+        """Where events that are cut are found (+1) or lost (-1): event, threshold, change, each (rows,)."""
         order = np.lexsort((-threshold, event))
         columns = event[order], threshold[order], time[order]
         found: tuple[NDArray[np.int64], Thresholds, NDArray[np.int32]]

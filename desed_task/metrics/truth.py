@@ -26,8 +26,8 @@ Times = NDArray[np.int64] | NDArray[np.float64]
 class Truth:
     """Events of the evaluated clips, sorted by clip, class and onset.
 
-    audio_ids: (clips,); clip_ticks: (clips,) durations; first_event: (clips + 1,) the rows of each clip; label: (events,)
-    positions in `labels`; onset, offset: (events,) ticks; disjoint: no two events of a class overlap in a clip.
+    audio_ids: (clips,); clip_ticks: (clips,) durations; first_event: (clips + 1,) the rows of each clip; label:
+    (events,) positions in `labels`; onset, offset: (events,) ticks; disjoint: no two events of a class overlap.
     """
 
     labels: LabelSet

@@ -55,8 +55,10 @@ def _enough(shared: float, length: float, fraction: float, whole: bool) -> bool:
 @njit(cache=True, nogil=True)
 def _shared(
     begin: float, end: float, start: int, stop: int, onset: Array, offset: Array, before: Array, disjoint: bool
-) -> float:
+) -> Any:
     """Time that [begin, end) has in common with the events [start, stop) of one class; before: their summed lengths."""
+    if stop - start == 1:  # by far the most frequent case
+        return max(min(end, offset[start]) - max(begin, onset[start]), begin - begin)
     if not disjoint:
         total = begin - begin
         for event in range(start, stop):
@@ -94,7 +96,19 @@ def _summed_lengths(onset: Array, offset: Array) -> Array:
 
 
 @njit(cache=True, nogil=True)
-def match_runs(
+def _events_of(label: int, clip: int, first_event: Array, event_label: Array) -> tuple[int, int]:
+    """The rows [start, stop) of one class in a clip, whose rows are sorted by class."""
+    start, stop = first_event[clip], first_event[clip + 1]
+    while start < stop and event_label[start] < label:
+        start += 1
+    last = start
+    while last < stop and event_label[last] == label:
+        last += 1
+    return start, last
+
+
+@njit(cache=True, nogil=True)
+def judge_runs(
     first_node: Array,
     onset: Array,
     offset: Array,
@@ -108,126 +122,137 @@ def match_runs(
     disjoint: bool,
     whole: bool,
     dtc: float,
-    cttc: float,
-) -> tuple[
-    tuple[Array, Array, Array, Array, Array], tuple[Array, Array, Array, Array, Array], tuple[Array, Array, Array]
-]:
-    """All runs of a batch (see `trees.list_runs`) against the events of their clips, sorted by class and onset.
+) -> tuple[Array, Array, tuple[Array, Array, Array]]:
+    """All runs of a batch (see `trees.list_runs`) against the events of their class, sorted by onset.
 
-    cttc: negative when cross-triggers are not wanted. Returns rows (label, threshold, clip, true positives by events
-    wholly inside, false alarms), cross rows (label, threshold, clip, other, count), parts (event, threshold, time).
+    Returns (nodes,) whether the run fails, (nodes,) the events wholly inside a run that passes, and parts (event,
+    threshold, time): what a run has in common with an event that it cuts, taken back where its parent replaces it.
     """
-    num_clips, num_nodes = len(clips), len(onset)
+    num_clips = len(clips)
     before = _summed_lengths(event_onset, event_offset)
-    row_label, row_clip = np.empty(num_nodes, np.int32), np.empty(num_nodes, np.int32)
-    row_threshold = np.empty(num_nodes, threshold.dtype)
-    row_found, row_failed = np.empty(num_nodes, np.int32), np.empty(num_nodes, np.int32)
-    rows = 0
-    cross_label, cross_clip = np.empty(0, np.int32), np.empty(0, np.int32)
-    cross_threshold = np.empty(0, threshold.dtype)
-    cross_other, cross_count = np.empty(0, np.int32), np.empty(0, np.int32)
-    crosses = 0
+    fails, inside = np.zeros(len(onset), np.bool_), np.zeros(len(onset), np.int32)
     part_event, part_time = np.empty(0, np.int64), np.empty(0, onset.dtype)
     part_threshold = np.empty(0, threshold.dtype)
     parts = 0
-    fails = np.zeros(num_nodes, np.bool_)
-    # per node, what it adds less what its children, which it replaces, had added
-    found, failed, crossed = np.zeros(num_nodes, np.int32), np.zeros(num_nodes, np.int32), np.zeros(num_nodes, np.int32)
-
     for group in range(len(first_node) - 1):
-        label, clip = group // num_clips, clips[group % num_clips]
-        first_node_here, last_node_here = first_node[group], first_node[group + 1]
-        start, stop = first_event[clip], first_event[clip + 1]
-        while start < stop and event_label[start] < label:
-            start += 1
-        while start < stop and event_label[stop - 1] > label:
-            stop -= 1
-        for node in range(first_node_here, last_node_here):
+        start, stop = _events_of(group // num_clips, clips[group % num_clips], first_event, event_label)
+        for node in range(first_node[group], first_node[group + 1]):
             begin, end, above = onset[node], offset[node], parent[node]
-            if end == begin:
+            if start == stop or end == begin:
+                fails[node] = end > begin
                 continue
             shared = _shared(begin, end, start, stop, event_onset, event_offset, before, disjoint)
-            if start == stop or not _enough(shared, end - begin, dtc, whole):
+            if not _enough(shared, end - begin, dtc, whole):
                 fails[node] = True
-                failed[node] += 1
-                if above >= 0:
-                    failed[above] -= 1
                 continue
-            left, right = start, stop
+            left, right, step = start, stop, 1
             if disjoint:
                 left = _first_above(event_offset, start, stop, begin)
                 right = _first_from(event_onset, left, stop, end)
-            inside = 0
-            wanted = 2 * (right - left)
-            if disjoint:
-                wanted = 4
-                inside = right - left
-            part_event = _room(part_event, parts, wanted)
-            part_time = _room(part_time, parts, wanted)
-            part_threshold = _room(part_threshold, parts, wanted)
-            # of disjoint events only the first and the last can be cut
-            for event in range(left, right, max(1, right - 1 - left) if disjoint else 1):
+                step = max(1, right - 1 - left)  # only the first and the last can be cut
+                inside[node] = right - left
+            part_event = _room(part_event, parts, 2 * (right - left) // step + 4)
+            part_time = _room(part_time, parts, 2 * (right - left) // step + 4)
+            part_threshold = _room(part_threshold, parts, 2 * (right - left) // step + 4)
+            for event in range(left, right, step):
                 time = min(end, event_offset[event]) - max(begin, event_onset[event])
                 if time <= 0:
                     continue
                 if begin <= event_onset[event] and event_offset[event] <= end:
-                    if not disjoint:
-                        inside += 1
+                    inside[node] += 0 if disjoint else 1
                     continue
-                if disjoint:
-                    inside -= 1
+                inside[node] -= 1 if disjoint else 0
                 part_event[parts], part_time[parts], part_threshold[parts] = event, time, threshold[node]
                 parts += 1
                 if above >= 0:
                     part_event[parts], part_time[parts], part_threshold[parts] = event, -time, threshold[above]
                     parts += 1
-            found[node] += inside
-            if above >= 0:
-                found[above] -= inside
-        for node in range(first_node_here, last_node_here):
-            if found[node] != 0 or failed[node] != 0:
-                row_label[rows], row_threshold[rows], row_clip[rows] = label, threshold[node], clip
-                row_found[rows], row_failed[rows] = found[node], failed[node]
-                rows += 1
-        if cttc < 0.0:
-            continue
-        other_start = first_event[clip]
-        while other_start < first_event[clip + 1]:
-            other, other_stop = event_label[other_start], other_start + 1
-            while other_stop < first_event[clip + 1] and event_label[other_stop] == other:
-                other_stop += 1
-            if other != label:
-                wanted = last_node_here - first_node_here
-                cross_label, cross_clip = _room(cross_label, crosses, wanted), _room(cross_clip, crosses, wanted)
-                cross_other, cross_count = _room(cross_other, crosses, wanted), _room(cross_count, crosses, wanted)
-                cross_threshold = _room(cross_threshold, crosses, wanted)
-                crossed[first_node_here:last_node_here] = 0
-                for node in range(first_node_here, last_node_here):
-                    if not fails[node]:
-                        continue
-                    begin, end = onset[node], offset[node]
-                    shared = _shared(begin, end, other_start, other_stop, event_onset, event_offset, before, disjoint)
-                    if _enough(shared, end - begin, cttc, whole):
-                        crossed[node] += 1
-                        if parent[node] >= 0:
-                            crossed[parent[node]] -= 1
-                for node in range(first_node_here, last_node_here):
-                    if crossed[node] != 0:
-                        cross_label[crosses], cross_threshold[crosses] = label, threshold[node]
-                        cross_clip[crosses], cross_other[crosses], cross_count[crosses] = clip, other, crossed[node]
-                        crosses += 1
-            other_start = other_stop
-    return (
-        (row_label[:rows], row_threshold[:rows], row_clip[:rows], row_found[:rows], row_failed[:rows]),
-        (
-            cross_label[:crosses],
-            cross_threshold[:crosses],
-            cross_clip[:crosses],
-            cross_other[:crosses],
-            cross_count[:crosses],
-        ),
-        (part_event[:parts], part_threshold[:parts], part_time[:parts]),
-    )
+    return fails, inside, (part_event[:parts], part_threshold[:parts], part_time[:parts])
+
+
+@njit(cache=True, nogil=True)
+def list_changes(
+    first_node: Array, threshold: Array, parent: Array, clips: Array, fails: Array, inside: Array
+) -> tuple[Array, Array, Array, Array, Array]:
+    """What each run adds to the counts, less what its children, which it replaces, had added.
+
+    Returns rows (label, threshold, clip, events wholly inside, false alarms), without those that change nothing.
+    """
+    num_clips, count = len(clips), len(threshold)
+    found, failed = np.zeros(count, np.int32), np.zeros(count, np.int32)
+    for node in range(count):
+        found[node] += inside[node]
+        failed[node] += fails[node]
+        if parent[node] >= 0:
+            found[parent[node]] -= inside[node]
+            failed[parent[node]] -= fails[node]
+    changed = np.flatnonzero((found != 0) | (failed != 0))
+    label, clip = np.empty(len(changed), np.int32), np.empty(len(changed), np.int32)
+    group = 0
+    for row in range(len(changed)):
+        while first_node[group + 1] <= changed[row]:
+            group += 1
+        label[row], clip[row] = group // num_clips, clips[group % num_clips]
+    return label, threshold[changed], clip, found[changed], failed[changed]
+
+
+@njit(cache=True, nogil=True)
+def list_cross_changes(
+    first_node: Array,
+    onset: Array,
+    offset: Array,
+    threshold: Array,
+    parent: Array,
+    clips: Array,
+    first_event: Array,
+    event_label: Array,
+    event_onset: Array,
+    event_offset: Array,
+    disjoint: bool,
+    whole: bool,
+    fails: Array,
+    cttc: float,
+) -> tuple[Array, Array, Array, Array, Array]:
+    """The runs that fail against the events of every other class in their clip.
+
+    Returns rows (label, threshold, clip, other, change of the cross-triggers).
+    """
+    num_clips = len(clips)
+    before = _summed_lengths(event_onset, event_offset)
+    change = np.zeros(len(onset), np.int32)
+    label_at, clip_at, other_at = np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0, np.int32)
+    threshold_at, change_at = np.empty(0, threshold.dtype), np.empty(0, np.int32)
+    rows = 0
+    for group in range(len(first_node) - 1):
+        label, clip = group // num_clips, clips[group % num_clips]
+        first, last = first_node[group], first_node[group + 1]
+        start = first_event[clip]
+        while start < first_event[clip + 1]:
+            other = event_label[start]
+            start, stop = _events_of(other, clip, first_event, event_label)
+            if other == label:
+                start = stop
+                continue
+            for node in range(first, last):
+                begin, end = onset[node], offset[node]
+                if not fails[node]:
+                    continue
+                shared = _shared(begin, end, start, stop, event_onset, event_offset, before, disjoint)
+                if _enough(shared, end - begin, cttc, whole):
+                    change[node] += 1
+                    if parent[node] >= 0:
+                        change[parent[node]] -= 1
+            label_at, clip_at = _room(label_at, rows, last - first), _room(clip_at, rows, last - first)
+            other_at, change_at = _room(other_at, rows, last - first), _room(change_at, rows, last - first)
+            threshold_at = _room(threshold_at, rows, last - first)
+            for node in range(first, last):
+                if change[node] != 0:
+                    label_at[rows], clip_at[rows], other_at[rows] = label, clip, other
+                    threshold_at[rows], change_at[rows] = threshold[node], change[node]
+                    change[node] = 0
+                    rows += 1
+            start = stop
+    return label_at[:rows], threshold_at[:rows], clip_at[:rows], other_at[:rows], change_at[:rows]
 
 
 @njit(cache=True, nogil=True)
@@ -258,10 +283,23 @@ def sum_parts(
 
 
 @njit(cache=True, nogil=True)
+def list_groups(label: Array, clip: Array, point: Array) -> Array:
+    """(groups + 1,) first rows of the detections of one class, clip and operating point, which lie side by side."""
+    first = np.empty(len(label) + 1, np.int64)
+    groups = 0
+    for row in range(len(label)):
+        if row == 0 or label[row] != label[row - 1] or clip[row] != clip[row - 1] or point[row] != point[row - 1]:
+            first[groups] = row
+            groups += 1
+    first[groups] = len(label)
+    return first[: groups + 1]
+
+
+@njit(cache=True, nogil=True)
 def match_lists(
+    first_row: Array,
     label: Array,
     clip: Array,
-    point: Array,
     onset: Array,
     offset: Array,
     first_event: Array,
@@ -272,83 +310,71 @@ def match_lists(
     whole: bool,
     dtc: float,
     gtc: float,
-    cttc: float,
-) -> tuple[tuple[Array, Array, Array, Array, Array], tuple[Array, Array, Array, Array, Array]]:
-    """Detections sorted by class, clip and operating point, against the events of their clips.
+) -> tuple[Array, Array, Array]:
+    """Groups of detections (see `list_groups`) against the events of their class.
 
-    Returns rows (label, point, clip, true positives, false alarms) and cross rows (label, point, clip, other, count):
-    the counts of each point, not their differences.
+    Returns (groups,) events found, (groups,) false alarms, and (detections,) whether each fails.
     """
-    count = len(label)
     before = _summed_lengths(event_onset, event_offset)
-    row_label, row_clip, row_point = np.empty(count, np.int32), np.empty(count, np.int32), np.empty(count, np.int32)
-    row_found, row_failed = np.empty(count, np.int32), np.empty(count, np.int32)
-    rows = 0
-    cross_label, cross_clip, cross_point = np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0, np.int32)
-    cross_other, cross_count = np.empty(0, np.int32), np.empty(0, np.int32)
-    crosses = 0
-    fails = np.zeros(count, np.bool_)
+    found, failed = np.zeros(len(first_row) - 1, np.int32), np.zeros(len(first_row) - 1, np.int32)
+    fails = np.zeros(len(label), np.bool_)
     covered = np.zeros(len(event_onset), event_onset.dtype)
-    first = 0
-    while first < count:
-        last = first + 1
-        while (
-            last < count and label[last] == label[first] and clip[last] == clip[first] and point[last] == point[first]
-        ):
-            last += 1
-        here = clip[first]
-        start, stop = first_event[here], first_event[here + 1]
-        while start < stop and event_label[start] < label[first]:
-            start += 1
-        while start < stop and event_label[stop - 1] > label[first]:
-            stop -= 1
+    for group in range(len(found)):
+        first = first_row[group]
+        start, stop = _events_of(label[first], clip[first], first_event, event_label)
         covered[start:stop] = 0
-        num_failed = 0
-        for row in range(first, last):
+        for row in range(first, first_row[group + 1]):
             begin, end = onset[row], offset[row]
             shared = _shared(begin, end, start, stop, event_onset, event_offset, before, disjoint)
             fails[row] = start == stop or not _enough(shared, end - begin, dtc, whole)
+            failed[group] += fails[row]
             if fails[row]:
-                num_failed += 1
                 continue
             for event in range(start, stop):
                 if event_onset[event] < end and begin < event_offset[event]:
                     covered[event] += min(end, event_offset[event]) - max(begin, event_onset[event])
-        num_found = 0
         for event in range(start, stop):
             length = event_offset[event] - event_onset[event]
-            num_found += covered[event] > 0 and _enough(covered[event], length, gtc, whole)
-        row_label[rows], row_point[rows], row_clip[rows] = label[first], point[first], here
-        row_found[rows], row_failed[rows] = num_found, num_failed
-        rows += 1
-        other_start = first_event[here]
-        while cttc >= 0.0 and num_failed and other_start < first_event[here + 1]:
-            other, other_stop = event_label[other_start], other_start + 1
-            while other_stop < first_event[here + 1] and event_label[other_stop] == other:
-                other_stop += 1
-            num_crossed = 0
-            for row in range(first, last):
+            found[group] += covered[event] > 0 and _enough(covered[event], length, gtc, whole)
+    return found, failed, fails
+
+
+@njit(cache=True, nogil=True)
+def match_lists_across(
+    first_row: Array,
+    label: Array,
+    clip: Array,
+    onset: Array,
+    offset: Array,
+    first_event: Array,
+    event_label: Array,
+    event_onset: Array,
+    event_offset: Array,
+    disjoint: bool,
+    whole: bool,
+    fails: Array,
+    cttc: float,
+) -> tuple[Array, Array, Array]:
+    """The detections that fail against the events of every other class: group, other, cross-triggers, each (rows,)."""
+    before = _summed_lengths(event_onset, event_offset)
+    group_at, other_at, count_at = np.empty(0, np.int64), np.empty(0, np.int32), np.empty(0, np.int32)
+    rows = 0
+    for group in range(len(first_row) - 1):
+        first = first_row[group]
+        start = first_event[clip[first]]
+        while start < first_event[clip[first] + 1]:
+            other = event_label[start]
+            start, stop = _events_of(other, clip[first], first_event, event_label)
+            count = 0
+            for row in range(first, first_row[group + 1]):
                 if fails[row] and other != label[first]:
-                    shared = _shared(
-                        onset[row], offset[row], other_start, other_stop, event_onset, event_offset, before, disjoint
-                    )
-                    num_crossed += _enough(shared, offset[row] - onset[row], cttc, whole)
-            if num_crossed:
-                cross_label, cross_clip = _room(cross_label, crosses, 1), _room(cross_clip, crosses, 1)
-                cross_point = _room(cross_point, crosses, 1)
-                cross_other, cross_count = _room(cross_other, crosses, 1), _room(cross_count, crosses, 1)
-                cross_label[crosses], cross_point[crosses], cross_clip[crosses] = label[first], point[first], here
-                cross_other[crosses], cross_count[crosses] = other, num_crossed
-                crosses += 1
-            other_start = other_stop
-        first = last
-    return (
-        (row_label[:rows], row_point[:rows], row_clip[:rows], row_found[:rows], row_failed[:rows]),
-        (
-            cross_label[:crosses],
-            cross_point[:crosses],
-            cross_clip[:crosses],
-            cross_other[:crosses],
-            cross_count[:crosses],
-        ),
-    )
+                    begin, end = onset[row], offset[row]
+                    shared = _shared(begin, end, start, stop, event_onset, event_offset, before, disjoint)
+                    count += _enough(shared, end - begin, cttc, whole)
+            if count > 0:
+                group_at, other_at = _room(group_at, rows, 1), _room(other_at, rows, 1)
+                count_at = _room(count_at, rows, 1)
+                group_at[rows], other_at[rows], count_at[rows] = group, other, count
+                rows += 1
+            start = stop
+    return group_at[:rows], other_at[:rows], count_at[:rows]

@@ -20,7 +20,8 @@ Array = NDArray[Any]
 def list_runs(values: Array, first_frame: Array, edges: Array) -> tuple[Array, Array, Array, Array, Array]:
     """values (classes, frames) of several clips end to end; first_frame (clips + 1,); edges (frames + clips,) times.
 
-    Returns first_node (classes * clips + 1,), and of every node: onset, offset, the threshold from which down it exists, and parent (-1 for the run of all frames). Nodes are listed class by class, clip by clip.
+    Returns first_node (classes * clips + 1,), and of every node: onset, offset, the threshold from which down it
+    exists, and parent (-1 for the run of all frames). Nodes are listed class by class, clip by clip.
     """
     num_classes, num_frames = values.shape
     num_clips = len(first_frame) - 1
