@@ -5,6 +5,8 @@ VENV   := .venv
 PY     := $(VENV)/bin/python
 STAMP  := $(VENV)/.installed
 EXTRAS := train,serve,dev
+# [reference] builds one of its scorers, which needs a C compiler and Python's headers; without them its tests skip.
+HEADER := import pathlib, sysconfig; print(pathlib.Path(sysconfig.get_path("include"), "Python.h"))
 
 .PHONY: demo test test-slow check docs resolve install
 
@@ -28,7 +30,7 @@ docs: install
 
 # Do the pinned versions fit together on the newest Python we support?
 resolve: install
-	$(PY) -m uv pip compile --quiet pyproject.toml --extra train --extra serve --extra fetch --extra ray --extra dev \
+	$(PY) -m uv pip compile --quiet pyproject.toml --extra train --extra serve --extra fetch --extra reference --extra ray --extra dev \
 	    --constraint constraints.txt --python-version 3.13 --output-file /dev/null
 	@echo "constraints.txt resolves for Python 3.13"
 
@@ -37,5 +39,7 @@ install: $(STAMP)
 $(STAMP): pyproject.toml constraints.txt
 	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
 	@$(PY) -m pip install --quiet --constraint constraints.txt uv
-	@$(PY) -m uv pip install --quiet --python $(PY) --constraint constraints.txt --editable ".[$(EXTRAS)]"
+	@extras=$(EXTRAS); \
+	if command -v cc >/dev/null && test -e "$$($(PY) -c '$(HEADER)')"; then extras=$$extras,reference; fi; \
+	$(PY) -m uv pip install --quiet --python $(PY) --constraint constraints.txt --editable ".[$$extras]"
 	@touch $(STAMP)
