@@ -1,0 +1,1 @@
+"""Challenge submissions: recognised, read, validated, ranked and shown."""
