@@ -99,10 +99,15 @@ class FrameGrid:
 
     def odd_frames_in(self, seconds: float) -> int:
         """The odd number of frames nearest to `seconds`, at least 1: the window of a filter that has a middle frame."""
-        return 2 * math.floor(seconds * self.frame_rate / 2 + _FRAME_ROUNDING) + 1
+        return odd_frames(seconds, self.frame_rate)
 
     def timestamps(self, num_frames: int) -> NDArray[np.float64]:
         """The num_frames + 1 edges of the frames: (num_frames + 1,) in seconds."""
         # The operations of `seconds_at` in the same order, so that both give the same float.
         edges = self.start + np.arange(num_frames + 1) * self.frame_samples / self.sample_rate
         return np.asarray(np.maximum(edges, 0.0), dtype=np.float64)
+
+
+def odd_frames(seconds: float, frame_rate: float) -> int:
+    """The odd number of frames nearest to `seconds`, at least 1, where there are `frame_rate` frames per second."""
+    return 2 * math.floor(seconds * frame_rate / 2 + _FRAME_ROUNDING) + 1

@@ -68,7 +68,7 @@ def psds(
 
     weights: (clips,) how often each clip counts, by default once each.
     """
-    return _joined(_class_curves(deltas, scenario, oracle, weights), scenario)
+    return join_curves(_class_curves(deltas, scenario, oracle, weights), scenario)
 
 
 def independent_psds(
@@ -76,7 +76,7 @@ def independent_psds(
 ) -> Psds:
     """The score of the best of several post-processings of one system, chosen for each class and rate."""
     every = [_class_curves(of_one, scenario, True, weights) for of_one in deltas]
-    return _joined({label: _highest([curves[label] for curves in every]) for label in every[0]}, scenario)
+    return join_curves({label: _highest([curves[label] for curves in every]) for label in every[0]}, scenario)
 
 
 def _class_curves(
@@ -122,7 +122,8 @@ def _class_curves(
     return curves
 
 
-def _joined(curves: Mapping[str, RocCurve], scenario: PsdsScenario) -> Psds:
+def join_curves(curves: Mapping[str, RocCurve], scenario: PsdsScenario) -> Psds:
+    """The score of the curves of all classes, whatever system each is of."""
     if not curves:
         return Psds(None, {})
     parts = list(curves.values())

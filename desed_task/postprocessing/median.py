@@ -14,7 +14,11 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
+from desed_task.errors import DesedTaskError
 from desed_task.scores import Scores
+
+# Frames that differ by less than this share are equally long: tables round times to the millisecond.
+_EQUAL_SHARE = 0.02
 
 
 def median_filter(scores: Scores, length_seconds: float | Sequence[float]) -> Scores:
@@ -28,12 +32,39 @@ def median_filter(scores: Scores, length_seconds: float | Sequence[float]) -> Sc
     lengths = [length_seconds] * len(scores.labels) if isinstance(length_seconds, int | float) else length_seconds
     if len(lengths) != len(scores.labels):
         raise ValueError(f"{len(lengths)} median filter lengths for {len(scores.labels)} classes")
-    windows = np.array([scores.grid.odd_frames_in(seconds) for seconds in lengths])
-    filtered = scores.frame_values.copy()
-    for window in np.unique(windows):
-        columns = windows == window
-        filtered[:, columns] = _median(scores.frame_values[:, columns], int(window))
-    return scores.with_frames(filtered)
+    return scores.with_frames(
+        filter_frames(scores.frame_values, [scores.grid.odd_frames_in(seconds) for seconds in lengths])
+    )
+
+
+def filter_frames(values: NDArray[np.float32], windows: Sequence[int]) -> NDArray[np.float32]:
+    """(frames, classes) on equally long frames -> each class's running median. windows: (classes,) odd, in frames."""
+    filtered = values.copy()
+    sizes = np.asarray(windows)
+    for window in np.unique(sizes):
+        columns = sizes == window
+        filtered[:, columns] = _median(values[:, columns], int(window))
+    return filtered
+
+
+def equal_frame_seconds(edges: NDArray[np.float64]) -> float:
+    """The length of the frames between `edges` (frames + 1,), in seconds; the first and the last may be cut short.
+
+    DesedTaskError when they differ: a median over frames is no median over seconds then.
+    """
+    widths = np.diff(edges)
+    if len(widths) < 3:
+        return float(widths.max(initial=0.0))
+    length = float(np.median(widths))
+    unlike = np.abs(widths - length) > _EQUAL_SHARE * length
+    unlike[[0, -1]] &= widths[[0, -1]] > length
+    if unlike.any():
+        frame = int(unlike.argmax())
+        raise DesedTaskError(
+            f"the window from {edges[frame]:g} s lasts {widths[frame]:g} s, others {length:g} s; "
+            "a median filter needs windows of one length"
+        )
+    return float(widths[1:-1].mean())
 
 
 def _median(values: NDArray[np.float32], window: int) -> NDArray[np.float32]:

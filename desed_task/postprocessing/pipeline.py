@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from pydantic import Field, field_validator
@@ -17,7 +18,7 @@ from desed_task.encoding import decode_strong
 from desed_task.errors import DesedTaskError, OptionsError
 from desed_task.events import Event
 from desed_task.labels import LabelSet
-from desed_task.options import Options
+from desed_task.options import Options, read_options, write_options
 from desed_task.postprocessing.median import median_filter
 from desed_task.postprocessing.thresholds import decide
 from desed_task.scores import Scores
@@ -53,6 +54,12 @@ class PostProcessingOptions(Options):
     @classmethod
     def _check_threshold(cls, value: PerClass) -> PerClass:
         return _checked(value, lambda x: 0 < x < 1, "between 0 and 1, both excluded")
+
+
+class _PostProcessingFile(Options):
+    """A conf that says nothing but how scores become events."""
+
+    postprocessing: PostProcessingOptions = Field(description="How scores become events.")
 
 
 @dataclass(frozen=True)
@@ -118,6 +125,25 @@ def build_postprocessing(options: PostProcessingOptions, labels: LabelSet, grid:
         _per_class(options.median_filter_seconds, labels, "median_filter_seconds"),
         _per_class(options.threshold, labels, "threshold"),
     )
+
+
+def read_postprocessing(path: Path, labels: LabelSet) -> PostProcessingOptions:
+    """The one section `postprocessing` of a file, such as `tune_postprocessing.py` writes, with values for `labels`.
+
+    OptionsError when the file says anything else, or names other classes.
+    """
+    options = read_options(path, _PostProcessingFile).postprocessing
+    try:
+        _per_class(options.median_filter_seconds, labels, "postprocessing.median_filter_seconds")
+        _per_class(options.threshold, labels, "postprocessing.threshold")
+    except OptionsError as error:
+        raise OptionsError(f"{path}: {error}") from None
+    return options
+
+
+def write_postprocessing(options: PostProcessingOptions, path: Path) -> None:
+    """Write the file that `read_postprocessing` reads back to the same; its section may be pasted into a conf."""
+    write_options(_PostProcessingFile(postprocessing=options), path)
 
 
 def _checked(value: PerClass, is_valid: Callable[[float], bool], rule: str) -> PerClass:
