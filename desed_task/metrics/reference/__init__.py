@@ -8,5 +8,16 @@ from desed_task.metrics.psds import Psds
 from desed_task.metrics.reference.by_psds_eval import intersection_f1, psds
 from desed_task.metrics.reference.by_sed_eval import collar_f1, segment_f1
 from desed_task.metrics.reference.packages import scorer_versions
+from desed_task.metrics.reference.side_by_side import ComparedFigure, compare, format_comparison
 
-__all__ = ["Psds", "collar_f1", "intersection_f1", "psds", "scorer_versions", "segment_f1"]
+__all__ = [
+    "ComparedFigure",
+    "Psds",
+    "collar_f1",
+    "compare",
+    "format_comparison",
+    "intersection_f1",
+    "psds",
+    "scorer_versions",
+    "segment_f1",
+]
