@@ -8,14 +8,14 @@ packages of training, and needs none.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from desed_task.audio.reading import Waveform
 from desed_task.detector import Detector
 from desed_task.errors import CheckpointError
-from desed_task.postprocessing.pipeline import PostProcessing, build_postprocessing
+from desed_task.postprocessing.pipeline import PostProcessing, build_postprocessing, read_postprocessing
 from desed_task.scores import Scores
 
 if TYPE_CHECKING:
@@ -32,6 +32,11 @@ class Listener:
     sample_rate: int
     postprocessing: PostProcessing
     scores: Callable[[Iterable[tuple[str, Waveform]]], dict[str, Scores]]
+
+    def with_postprocessing(self, path: Path) -> Listener:
+        """The same system with the filters and thresholds of a file; OptionsError when they do not fit its classes."""
+        labels, grid = self.postprocessing.labels, self.postprocessing.grid
+        return replace(self, postprocessing=build_postprocessing(read_postprocessing(path, labels), labels, grid))
 
 
 def open_bundle(folder: Path, device: str = "auto") -> Listener:

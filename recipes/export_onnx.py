@@ -2,6 +2,7 @@
 
     python recipes/export_onnx.py --checkpoint exp/sed/version_0 --output bundles/mine
     python recipes/export_onnx.py --checkpoint C --output DIR --model teacher --audio recordings/
+    python recipes/export_onnx.py --checkpoint C --output DIR --postprocessing out/tuned.yaml
 
 Real recordings (--audio) make the check stricter; without any, synthetic ones are heard.
 """
@@ -22,6 +23,7 @@ from desed_task.command_line import RecipeParser, add_scaler_range, run_recipe, 
 from desed_task.experiment import System, build_frontend, load_system
 from desed_task.export import export_bundle
 from desed_task.listening import choose_model
+from desed_task.postprocessing.pipeline import read_postprocessing
 from desed_task.training.run_folder import code_version, find_checkpoint
 
 
@@ -31,6 +33,8 @@ def main(argv: Sequence[str]) -> int:
     checkpoint = find_checkpoint(arguments.checkpoint)
     system = load_system(checkpoint, scaler_range_of(arguments))
     model_name, model = choose_model(system, arguments.model, checkpoint)
+    tuned: Path | None = arguments.postprocessing
+    postprocessing = system.options.postprocessing if tuned is None else read_postprocessing(tuned, system.labels)
     files = [file for place in arguments.audio for file in (find_recordings(place) if place.is_dir() else [place])]
     recordings = [read_waveform(file, system.grid.sample_rate) for file in files]
     bundle = Bundle(
@@ -38,8 +42,8 @@ def main(argv: Sequence[str]) -> int:
         version=arguments.version,
         labels=system.labels,
         windowing=system.windowing,
-        postprocessing=system.options.postprocessing,
-        provenance=_provenance(system, checkpoint, model_name),
+        postprocessing=postprocessing,
+        provenance=_provenance(system, checkpoint, model_name, tuned),
     )
     frontend = build_frontend(system.options, exportable=True)
     written = export_bundle(model, frontend, system.frontend, bundle, arguments.output, recordings)
@@ -52,6 +56,7 @@ def _parser() -> RecipeParser:
     parser.add_argument("--checkpoint", type=Path, required=True, help="checkpoint of train_sed.py, or a run folder")
     parser.add_argument("--output", type=Path, required=True, help="folder of the bundle; an older bundle is replaced")
     parser.add_argument("--model", choices=("student", "teacher"), help="which of its models (the student)")
+    parser.add_argument("--postprocessing", type=Path, help="tuned.yaml in place of the checkpoint's post-processing")
     parser.add_argument("--audio", type=Path, nargs="+", default=[], help="recordings, or folders of them, to check on")
     parser.add_argument("--id", help="name of the model (that of the output folder)")
     parser.add_argument("--version", default="1", help="version of the model")
@@ -59,14 +64,19 @@ def _parser() -> RecipeParser:
     return parser
 
 
-def _provenance(system: System, checkpoint: Path, model_name: str) -> dict[str, Any]:
+def _provenance(system: System, checkpoint: Path, model_name: str, tuned: Path | None) -> dict[str, Any]:
     return {
-        "checkpoint": {"file": checkpoint.name, "sha256": sha256(checkpoint.read_bytes()).hexdigest()},
+        "checkpoint": _named(checkpoint),
+        **({} if tuned is None else {"postprocessing": _named(tuned)}),
         "model": model_name,
         "options": json.loads(system.options.model_dump_json()),
         "exported_by": code_version(),
         "exported_at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def _named(file: Path) -> dict[str, str]:
+    return {"file": file.name, "sha256": sha256(file.read_bytes()).hexdigest()}
 
 
 def _summary(bundle: Bundle, folder: Path) -> str:

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from desed_task.errors import DesedTaskError, OptionsError
+from desed_task.errors import DesedTaskError, EventTableError, OptionsError
+from desed_task.events import audio_id_of
+from desed_task.formats.dcase import read_cells
 
 # DESED and AudioSet: a video's 11 characters, with or without a Y in front, and where in it the clip lies.
 _VIDEO_CLIP = re.compile(r"Y?([\w-]{11})_\d+(?:\.\d+)?_\d+(?:\.\d+)?")
@@ -42,6 +45,21 @@ def group_by_pattern(audio_ids: Sequence[str], pattern: str) -> dict[str, str]:
     if missing:
         raise OptionsError(f"--group_by {pattern}: finds nothing in {missing[0]} ({len(missing)} clips in all)")
     return groups
+
+
+def group_by_column(audio_ids: Sequence[str], path: Path, column: str) -> dict[str, str]:
+    """audio_id -> what stands in a column of a table with filenames. EventTableError when it has none of a clip."""
+    columns, rows = read_cells(path, ("filename", column))
+    groups: dict[str, str] = {}
+    for row, cells in rows:
+        of_row = dict(zip(columns, cells, strict=True))
+        audio_id = audio_id_of(of_row["filename"])
+        if groups.setdefault(audio_id, of_row[column]) != of_row[column]:
+            raise EventTableError(f"{path}, row {row}: {audio_id} stands twice with different {column}; keep one")
+    missing = [audio_id for audio_id in audio_ids if not groups.get(audio_id)]
+    if missing:
+        raise EventTableError(f"{path}: no {column} of {missing[0]} ({len(missing)} clips in all); add it")
+    return {audio_id: groups[audio_id] for audio_id in audio_ids}
 
 
 def assign_folds(group_of_clip: Mapping[str, str], num_folds: int, seed: int) -> dict[str, int]:

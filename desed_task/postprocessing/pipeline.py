@@ -122,8 +122,8 @@ def build_postprocessing(options: PostProcessingOptions, labels: LabelSet, grid:
     return PostProcessing(
         labels,
         grid,
-        _per_class(options.median_filter_seconds, labels, "median_filter_seconds"),
-        _per_class(options.threshold, labels, "threshold"),
+        per_class(options.median_filter_seconds, labels, "median_filter_seconds"),
+        per_class(options.threshold, labels, "threshold"),
     )
 
 
@@ -134,8 +134,8 @@ def read_postprocessing(path: Path, labels: LabelSet) -> PostProcessingOptions:
     """
     options = read_options(path, _PostProcessingFile).postprocessing
     try:
-        _per_class(options.median_filter_seconds, labels, "postprocessing.median_filter_seconds")
-        _per_class(options.threshold, labels, "postprocessing.threshold")
+        per_class(options.median_filter_seconds, labels, "postprocessing.median_filter_seconds")
+        per_class(options.threshold, labels, "postprocessing.threshold")
     except OptionsError as error:
         raise OptionsError(f"{path}: {error}") from None
     return options
@@ -153,7 +153,8 @@ def _checked(value: PerClass, is_valid: Callable[[float], bool], rule: str) -> P
     return value
 
 
-def _per_class(value: PerClass, labels: LabelSet, key: str) -> tuple[float, ...]:
+def per_class(value: PerClass, labels: LabelSet, key: str) -> tuple[float, ...]:
+    """(classes,) values of one option; OptionsError, which names `key`, for an unknown class or one without value."""
     if not isinstance(value, Mapping):
         return (float(value),) * len(labels)
     unknown = [name for name in value if name not in labels and name != OTHER_CLASSES]
