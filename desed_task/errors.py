@@ -45,6 +45,10 @@ class BundleError(DesedTaskError):
     """A bundle that is missing, incomplete or does not reproduce its model."""
 
 
+class SubmissionError(DesedTaskError):
+    """A challenge submission with faults; the message lists them, one per line."""
+
+
 class RunStoppedError(DesedTaskError):
     """Work that a signal ended; the message says how to go on, `exit_code` is the one that shells expect."""
 

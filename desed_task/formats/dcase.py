@@ -178,7 +178,7 @@ def read_score_folder(folder: Path, grid: FrameGrid, durations: Mapping[str, flo
 
 def _read_score_table(path: Path, grid: FrameGrid) -> tuple[LabelSet, NDArray[np.float32]]:
     """The classes, and the values (frames, classes), of one clip."""
-    columns, rows = _read_cells(path, ("onset", "offset"))
+    columns, rows = read_cells(path, ("onset", "offset"))
     if tuple(columns[:2]) != ("onset", "offset") or len(columns) < 3:
         raise EventTableError(f"{path}, row 1: columns {columns[:3]}; expected onset, offset and the classes")
     try:
@@ -206,12 +206,12 @@ def _read_score_table(path: Path, grid: FrameGrid) -> tuple[LabelSet, NDArray[np
 
 def _rows(path: Path, required: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
     """(row, column -> cell) of every row that is not blank; columns beyond `required` may be there."""
-    columns, rows = _read_cells(path, required)
+    columns, rows = read_cells(path, required)
     for row, cells in rows:
         yield row, dict(zip(columns, cells, strict=True))
 
 
-def _read_cells(path: Path, required: Sequence[str]) -> tuple[list[str], Iterator[tuple[int, list[str]]]]:
+def read_cells(path: Path, required: Sequence[str]) -> tuple[list[str], Iterator[tuple[int, list[str]]]]:
     """The columns, and (row, cells) of every row that is not blank, as many cells as columns."""
     try:
         text = path.read_text(encoding="utf-8-sig")
