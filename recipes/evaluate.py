@@ -3,7 +3,8 @@
     python recipes/evaluate.py --bundle DIR --audio_dir D --ground_truth D.tsv --output_dir out
     python recipes/evaluate.py --checkpoint C --model teacher --audio_dir D --ground_truth D.tsv --output_dir out
 
-A bundle is heard exactly as the service hears it. Every clip of the ground truth is scored; those without a recording
+A bundle is heard exactly as the service hears it, unless --postprocessing names other filters and thresholds (those of
+tune_postprocessing.py). Every clip of the ground truth is scored; those without a recording
 are counted and left out. Written beside the report (see desed_task/metrics/report.py), with every digit of every
 number:
 
@@ -26,7 +27,9 @@ from desed_task.errors import CorpusError, DesedTaskError
 from desed_task.events import audio_id_of
 from desed_task.formats.dcase import read_durations, read_strong
 from desed_task.listening import Listener, open_bundle, open_checkpoint
-from desed_task.metrics.report import evaluate, format_table, write_report
+from desed_task.metrics.report import evaluate
+from desed_task.metrics.report_files import write_report
+from desed_task.metrics.report_tables import format_table
 from desed_task.scores import Scores
 
 _LOG = logging.getLogger(__name__)
@@ -45,6 +48,8 @@ def main(argv: Sequence[str]) -> int:
         listener = open_bundle(arguments.bundle, arguments.device)
     else:
         listener = open_checkpoint(arguments.checkpoint, arguments.model, arguments.device, scaler_range_of(arguments))
+    if arguments.postprocessing is not None:
+        listener = listener.with_postprocessing(arguments.postprocessing)
     truth = read_strong(arguments.ground_truth, listener.postprocessing.labels)
     audio_ids = list(truth.by_audio_id())
     durations = None if arguments.durations is None else read_durations(arguments.durations)
@@ -73,6 +78,7 @@ def _parser() -> RecipeParser:
     parser.add_argument("--ground_truth", type=Path, required=True, help="table filename onset offset event_label")
     parser.add_argument("--durations", type=Path, help="table filename duration (default: those of the recordings)")
     parser.add_argument("--output_dir", type=Path, required=True, help="folder that receives the report")
+    parser.add_argument("--postprocessing", type=Path, help="tuned.yaml in place of the system's own post-processing")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda:N")
     add_scaler_range(parser)
     return parser

@@ -1,43 +1,53 @@
-"""Report: everything that is measured about one system on one set of clips, its files and its tables.
+"""Report: everything that is measured about one system on one set of clips.
 
-`evaluate` filters the scores once, takes PSDS over a grid of thresholds and the F1s at the system's own operating
-point. A clip that has scores and no entry in the ground truth is a clip without events. All figures are fractions in
-[0, 1], None (null) where undefined. A metric that fails is None and leaves a sentence in `problems`; the others stand.
-
-A written report is a folder in the layout of the DCASE Task 4 baselines:
-
-    report.json              written last, so a folder with one is complete
-    event_f1.txt  segment_f1.txt                  sed_eval's own tables
-    detections.tsv                                the system's operating point
-    scenario{1,2}/predictions_dtc..._gtc..._cttc.../predictions_th_0.01.tsv ... 0.99
-    scores/{raw,postprocessed}/<audio_id>.tsv     for evaluators that look at every threshold
+`evaluate` filters the scores once and takes PSDS over every threshold, F1s at the system's own operating point and at
+the best ones. A clip that has scores and no entry in the ground truth is a clip without events. All figures are
+fractions in [0, 1], None (null) where undefined. A metric that fails is None and leaves a sentence in `problems`; the
+others stand.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from desed_task.events import EventTable
-from desed_task.formats.dcase import write_detections, write_score_folder
-from desed_task.metrics.counts import F1, ClassCounts
-from desed_task.metrics.figures import Figures, MatchedClips, compute_figures, match_clips
-from desed_task.metrics.reference import scorer_versions
-from desed_task.metrics.scenarios import PSDS_SCENARIO_1, PSDS_SCENARIO_2, PsdsScenario
+from desed_task.metrics.bootstrap import Interval
+from desed_task.metrics.counts import F1
+from desed_task.metrics.deltas import point_deltas
+from desed_task.metrics.event_f1 import collar_f1, segment_f1
+from desed_task.metrics.figures import (
+    NO_F1,
+    SCENARIOS,
+    Attempt,
+    Figures,
+    figures_of_scores,
+    truth_for_figures,
+    without_psds,
+)
+from desed_task.metrics.matched_clips import match_clips
+from desed_task.metrics.psds import criterion_of, psds
+from desed_task.metrics.rules import DEFAULT_RULES, Rules
+from desed_task.metrics.tagging import tagging_f1
+from desed_task.metrics.truth import Truth
+from desed_task.metrics.uncertainty import NUM_SAMPLES, figure_intervals
+from desed_task.postprocessing.operating_points import detect_at_thresholds
 from desed_task.postprocessing.pipeline import PostProcessing
-from desed_task.postprocessing.thresholds import NUM_OPERATING_POINTS
-from desed_task.scores import Scores
+from desed_task.postprocessing.thresholds import NUM_OPERATING_POINTS, threshold_grid
+from desed_task.scores import Scores, ScoreTable
 
-_CONVENTIONS = (
+CONVENTIONS = (
     "decision: score > threshold, after the median filter",
-    "collar F1 (sed_eval): onset 0.2 s, offset max(0.2 s, 20 % of the reference event), optimal matching",
-    "segment F1 (sed_eval): segments of 1 s",
-    "intersection F1 (psds_eval): dtc 0.5, gtc 0.5, macro",
-    "PSDS1: dtc 0.7, gtc 0.7, alpha_ct 0, alpha_st 1, 100 per hour",
-    "PSDS2: dtc 0.1, gtc 0.1, cttc 0.3, alpha_ct 0.5 (mean over n - 1 classes), alpha_st 1, 100 per hour",
+    "collar F1: onset 0.2 s, offset max(0.2 s, 20 % of the reference event), optimal matching",
+    "segment F1, AUROC and pAUROC (false positive rate up to 0.1): segments of 1 s",
+    "intersection F1: dtc 0.5, gtc 0.5, macro",
+    "PSDS1: dtc 0.7, gtc 0.7, alpha_ct 0, alpha_st 1, 100 per hour, exact over all thresholds",
+    "PSDS2: dtc 0.1, gtc 0.1, cttc 0.3, alpha_ct 0.5, alpha_st 1, 100 per hour, exact over all thresholds",
+    "noPSDS: PSDS without leaving out thresholds that only the ground truth tells one to avoid",
+    "sampled: over so many thresholds in equal steps, as psds_eval is used in published tables",
+    "best: at the thresholds that suit each class best, which only the ground truth tells",
     "tagging F1: clip score > 0.5",
     "macro: mean over the classes of the reference, a class never detected counts 0",
 )
@@ -54,16 +64,20 @@ class ClassReport:
     segment_f1: float | None
     tagging_f1: float | None
     num_reference: int
-    num_detected: int
+    num_detected: int | None
     tp: int | None
     fp: int | None
     fn: int | None
+    collar_f1_best: float | None = None
+    collar_best_threshold: float | None = None
+    segment_auroc: float | None = None
 
 
 @dataclass(frozen=True)
 class Evidence:
     """What the figures were computed from. Tables are by filename, scores by audio_id."""
 
+    figures: Figures
     detections: EventTable
     operating_points: Mapping[float, EventTable]
     raw_scores: Mapping[str, Scores]
@@ -78,6 +92,8 @@ class Report:
 
     psds1: float | None
     psds2: float | None
+    nopsds1: float | None
+    nopsds2: float | None
     collar_f1_macro: float | None
     collar_f1_micro: float | None
     intersection_f1_macro: float | None
@@ -85,13 +101,21 @@ class Report:
     segment_f1_micro: float | None
     tagging_f1_macro: float | None
     tagging_f1_micro: float | None
+    collar_f1_best_macro: float | None
+    intersection_f1_best_macro: float | None
+    segment_f1_best_macro: float | None
+    segment_auroc: float | None
+    segment_pauroc: float | None
     per_class: Mapping[str, ClassReport]
     files_present: int
     files_expected: int
     scorer: Mapping[str, Any]
     warnings: tuple[str, ...]
     problems: tuple[str, ...]
-    evidence: Evidence = field(repr=False, compare=False)
+    evidence: Evidence | None = field(default=None, repr=False, compare=False)
+    intervals: Mapping[str, Interval] = field(default_factory=dict)
+    psds1_sampled: float | None = None
+    psds2_sampled: float | None = None
     energy_kwh_training: float | None = None
     energy_kwh_inference: float | None = None
     energy_kwh_scoring: float | None = None
@@ -101,6 +125,7 @@ class Report:
         """The flat mapping that `report.json` holds."""
         figures = {name: value for name, value in vars(self).items() if name != "evidence"}
         figures["per_class"] = {label: asdict(of_class) for label, of_class in self.per_class.items()}
+        figures["intervals"] = {name: [interval.low, interval.high] for name, interval in self.intervals.items()}
         return {**figures, "warnings": list(self.warnings), "problems": list(self.problems)}
 
 
@@ -112,177 +137,137 @@ def evaluate(
     *,
     files_expected: int | None = None,
     num_thresholds: int = NUM_OPERATING_POINTS,
-    count_clips_without_events: bool = True,
+    rules: Rules = DEFAULT_RULES,
+    num_samples: int = NUM_SAMPLES,
 ) -> Report:
     """Scores (audio_id -> Scores) of a system against the ground truth.
 
     durations: filename -> seconds, for at least every clip with scores. files_expected: clips that the set has when
     complete; by default those that the ground truth lists. Clips of the ground truth without scores are left out, with
-    a warning. Clips without events count (psds_eval does so; sed_scores_eval's recipes do not), unless
-    `count_clips_without_events` is False. DesedTaskError when the inputs do not fit one another.
+    a warning. num_thresholds: of the sampled PSDS; num_samples: of the bootstrap, 0 for no intervals.
+    DesedTaskError when the inputs do not fit one another.
     """
-    ground_truth.require_labels(postprocessing.labels, "ground truth")
-    clips = match_clips(scores, ground_truth, durations, count_clips_without_events)
-    figures = compute_figures(clips, postprocessing, num_thresholds)
-    expected = len({*clips.listed, *scores}) if files_expected is None else files_expected
-    return _report(figures, clips, postprocessing, num_thresholds, len(scores), expected)
-
-
-def write_report(report: Report, folder: Path) -> None:
-    """Write the report with what it was computed from (see the top of this file); `report.json` last."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "report.json").unlink(missing_ok=True)
-    evidence = report.evidence
-    for name, table in (("event_f1.txt", evidence.event_f1_table), ("segment_f1.txt", evidence.segment_f1_table)):
-        if table:
-            _write_text(table, folder / name)
-    if evidence.operating_points:
-        write_detections(evidence.detections, folder / "detections.tsv")
-        _write_operating_points(evidence.operating_points, PSDS_SCENARIO_1, folder / "scenario1")
-        _write_operating_points(evidence.operating_points, PSDS_SCENARIO_2, folder / "scenario2")
-        write_score_folder(evidence.raw_scores, folder / "scores" / "raw")
-        write_score_folder(evidence.filtered_scores, folder / "scores" / "postprocessed")
-    _write_text(json.dumps(report.to_json(), indent=2, allow_nan=False) + "\n", folder / "report.json")
-
-
-def format_table(reports: Mapping[str, Report]) -> str:
-    """Markdown: one row per system, then its warnings and problems."""
-    columns: tuple[tuple[str, Callable[[Report], str]], ...] = (
-        ("PSDS1", lambda r: _fraction(r.psds1)),
-        ("PSDS2", lambda r: _fraction(r.psds2)),
-        ("collar F1 macro", lambda r: _fraction(r.collar_f1_macro)),
-        ("collar F1 micro", lambda r: _fraction(r.collar_f1_micro)),
-        ("intersection F1", lambda r: _fraction(r.intersection_f1_macro)),
-        ("segment F1 macro", lambda r: _fraction(r.segment_f1_macro)),
-        ("segment F1 micro", lambda r: _fraction(r.segment_f1_micro)),
-        ("tagging F1", lambda r: _fraction(r.tagging_f1_macro)),
-        ("files", lambda r: f"{r.files_present}/{r.files_expected}"),
-        ("kWh training", lambda r: _energy(r.energy_kwh_training, r.energy_estimated)),
-        ("kWh inference", lambda r: _energy(r.energy_kwh_inference, r.energy_estimated)),
+    labels = postprocessing.labels
+    ground_truth.require_labels(labels, "ground truth")
+    clips = match_clips(scores, ground_truth, durations, rules)
+    attempt = Attempt()
+    clip_values = {audio_id: clip.clip_values for audio_id, clip in clips.scores.items()}
+    tagging = attempt("tagging F1", lambda: tagging_f1(clip_values, clips.tags, labels), NO_F1)
+    truth, undefined = truth_for_figures(clips.reference, clips.durations, labels, rules)
+    expected = files_expected or len({*clips.listed, *scores})
+    if not clips.have_frames:
+        figures = Figures(truth, {}, tuple(attempt.problems))
+        report = build_report(figures, tagging, len(scores), expected)
+        return replace(report, warnings=(*report.warnings, "the scores have no frames: only tagging is evaluated"))
+    filtered = {audio_id: postprocessing.filter(clip) for audio_id, clip in clips.scores.items()}
+    figures = figures_of_scores(_tables(filtered), truth, postprocessing.thresholds)
+    if undefined is not None:
+        figures = without_psds(figures, undefined)
+    figures = replace(figures, problems=(*attempt.problems, *figures.problems))
+    by_filename = {clips.filename[audio_id]: clip for audio_id, clip in filtered.items()}
+    points = detect_at_thresholds(by_filename, threshold_grid(num_thresholds))
+    detections = EventTable({name: postprocessing.detect_at(clip) for name, clip in by_filename.items()})
+    return replace(
+        build_report(figures, tagging, len(scores), expected),
+        scorer=_scorer(truth, postprocessing, num_thresholds),
+        intervals=figure_intervals(figures, num_samples),
+        evidence=Evidence(
+            figures,
+            detections,
+            points,
+            clips.scores,
+            filtered,
+            collar_f1(detections, clips.reference).table,
+            segment_f1(detections, clips.reference).table,
+        ),
+        **({} if undefined is not None else _sampled(points, truth)),
     )
-    rows = [("system", *(title for title, _ in columns))]
-    rows += [(name, *(cell(report) for _, cell in columns)) for name, report in reports.items()]
-    notes = [f"{name}: {note}" for name, report in reports.items() for note in (*report.warnings, *report.problems)]
-    return _markdown(rows) + "".join(f"\n{note}\n" for note in notes)
 
 
-def format_class_table(reports: Mapping[str, Report]) -> str:
-    """Markdown: one row per class, the collar F1 of every system side by side."""
-    labels = list(dict.fromkeys(label for report in reports.values() for label in report.per_class))
-    rows = [("collar F1", "events", *reports)]
-    for label in labels:
-        of_class = [report.per_class.get(label) for report in reports.values()]
-        count = next(str(c.num_reference) for c in of_class if c is not None)
-        rows.append((label, count, *(_fraction(c.collar_f1 if c else None) for c in of_class)))
-    return _markdown(rows)
-
-
-def _report(
-    figures: Figures,
-    clips: MatchedClips,
-    postprocessing: PostProcessing,
-    num_thresholds: int,
-    files_present: int,
-    files_expected: int,
-) -> Report:
+def build_report(figures: Figures, tagging: F1, files_present: int, files_expected: int) -> Report:
+    """The report of some figures."""
+    truth = figures.truth
+    best = figures.best
     return Report(
         psds1=figures.psds1.value,
         psds2=figures.psds2.value,
+        nopsds1=figures.nopsds1.value,
+        nopsds2=figures.nopsds2.value,
         collar_f1_macro=figures.collar.macro,
         collar_f1_micro=figures.collar.micro,
         intersection_f1_macro=figures.intersection.macro,
         segment_f1_macro=figures.segment.macro,
         segment_f1_micro=figures.segment.micro,
-        tagging_f1_macro=figures.tagging.macro,
-        tagging_f1_micro=figures.tagging.micro,
-        per_class={label: _class_report(label, figures, clips.reference) for label in postprocessing.labels},
+        tagging_f1_macro=tagging.macro,
+        tagging_f1_micro=tagging.micro,
+        collar_f1_best_macro=best["collar"].macro if best else None,
+        intersection_f1_best_macro=best["intersection"].macro if best else None,
+        segment_f1_best_macro=best["segment"].macro if best else None,
+        segment_auroc=figures.auroc.mean,
+        segment_pauroc=figures.pauroc.mean,
+        per_class={label: _class_report(label, figures, tagging) for label in truth.labels},
         files_present=files_present,
         files_expected=files_expected,
-        scorer=_scorer(postprocessing, num_thresholds, len(clips.scores)),
-        warnings=_warnings(files_present, files_expected, bool(figures.filtered)),
+        scorer={"rules": asdict(truth.rules), "clips_evaluated": truth.num_clips, "conventions": list(CONVENTIONS)},
+        warnings=file_warnings(files_present, files_expected),
         problems=figures.problems,
-        evidence=Evidence(
-            figures.detections,
-            figures.operating_points,
-            clips.scores,
-            figures.filtered,
-            figures.collar.table,
-            figures.segment.table,
-        ),
     )
 
 
-def _class_report(label: str, figures: Figures, reference: EventTable) -> ClassReport:
+def file_warnings(files_present: int, files_expected: int) -> tuple[str, ...]:
+    """What to say next to every figure when clips are missing."""
+    if files_present == files_expected:
+        return ()
+    return (f"{files_present} of {files_expected} files present: not comparable with published numbers",)
+
+
+def _class_report(label: str, figures: Figures, tagging: F1) -> ClassReport:
     def f1_of(f1: F1) -> float | None:
         return f1.per_class[label].f1 if label in f1.per_class else None
 
-    collar: ClassCounts | None = figures.collar.per_class.get(label)
-    num_reference = int((reference.event_label == label).sum())
-    num_detected = int((figures.detections.event_label == label).sum())
-    if collar is None and figures.collar.per_class and not num_reference + num_detected:
-        collar = ClassCounts(0, 0, 0, 0, 0)
+    truth = figures.truth
+    collar, best = figures.collar.per_class.get(label), figures.best.get("collar", NO_F1)
     return ClassReport(
         psds1=figures.psds1.per_class.get(label),
         psds2=figures.psds2.per_class.get(label),
         collar_f1=f1_of(figures.collar),
         intersection_f1=f1_of(figures.intersection),
         segment_f1=f1_of(figures.segment),
-        tagging_f1=f1_of(figures.tagging),
-        num_reference=num_reference,
-        num_detected=num_detected,
+        tagging_f1=f1_of(tagging),
+        num_reference=int((truth.label == truth.labels.index(label)).sum()),
+        num_detected=collar.num_detected if collar else None,
         tp=collar.tp if collar else None,
         fp=collar.fp if collar else None,
         fn=collar.fn if collar else None,
+        collar_f1_best=f1_of(best),
+        collar_best_threshold=_finite(best.thresholds.get(label)),
+        segment_auroc=figures.auroc.per_class.get(label),
     )
 
 
-def _scorer(postprocessing: PostProcessing, num_thresholds: int, clips_evaluated: int) -> dict[str, Any]:
+def _finite(threshold: float | None) -> float | None:
+    """None also where nothing, or everything, is best taken for an event."""
+    return threshold if threshold is not None and math.isfinite(threshold) else None
+
+
+def _sampled(points: Mapping[float, EventTable], truth: Truth) -> dict[str, Any]:
+    """PSDS over a grid of thresholds, beside the exact one."""
+    deltas = point_deltas(points, truth, [criterion_of(scenario) for scenario in SCENARIOS.values()])
+    pairs = zip(SCENARIOS.items(), deltas, strict=True)
+    return {f"{name}_sampled": psds(of_points, scenario).value for (name, scenario), of_points in pairs}
+
+
+def _tables(scores: Mapping[str, Scores]) -> dict[str, ScoreTable]:
+    return {audio_id: clip.table() for audio_id, clip in scores.items()}
+
+
+def _scorer(truth: Truth, postprocessing: PostProcessing, num_thresholds: int) -> dict[str, Any]:
     labels = postprocessing.labels
     return {
-        "packages": scorer_versions(),
-        "psds_thresholds": num_thresholds,
+        "rules": asdict(truth.rules),
+        "psds_sampled_thresholds": num_thresholds,
         "threshold": dict(zip(labels, postprocessing.thresholds, strict=True)),
         "median_filter_seconds": dict(zip(labels, postprocessing.median_filter_seconds, strict=True)),
-        "clips_evaluated": clips_evaluated,
-        "conventions": list(_CONVENTIONS),
+        "clips_evaluated": truth.num_clips,
+        "conventions": list(CONVENTIONS),
     }
-
-
-def _warnings(files_present: int, files_expected: int, has_frames: bool) -> tuple[str, ...]:
-    warnings = []
-    if files_present != files_expected:
-        warnings.append(f"{files_present} of {files_expected} files present: not comparable with published numbers")
-    if not has_frames:
-        warnings.append("the scores have no frames: only tagging is evaluated")
-    return tuple(warnings)
-
-
-def _write_operating_points(points: Mapping[float, EventTable], scenario: PsdsScenario, folder: Path) -> None:
-    criteria = scenario.criteria
-    folder = folder / f"predictions_dtc{criteria.dtc:g}_gtc{criteria.gtc:g}_cttc{criteria.cttc:g}"
-    digits = next(digits for digits in range(2, 20) if len({f"{x:.{digits}f}" for x in points}) == len(points))
-    for threshold, detections in points.items():
-        write_detections(detections, folder / f"predictions_th_{threshold:.{digits}f}.tsv")
-
-
-def _write_text(text: str, path: Path) -> None:
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
-
-
-def _fraction(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}"
-
-
-def _energy(kwh: float | None, estimated: bool | None) -> str:
-    return "-" if kwh is None else f"{kwh:.3g}{' (estimated)' if estimated else ''}"
-
-
-def _markdown(rows: Sequence[Sequence[str]]) -> str:
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = []
-    for row in rows:
-        lines.append("| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |")
-    lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
-    return "\n".join(lines) + "\n"

@@ -43,3 +43,5 @@ COLLAR_SECONDS = 0.2
 OFFSET_COLLAR_FRACTION = 0.2
 SEGMENT_SECONDS = 1.0
 TAGGING_THRESHOLD = 0.5
+# mpAUC of DCASE Task 4, 2024: the segment AUROC up to this false positive rate.
+MPAUC_MAX_FPR = 0.1

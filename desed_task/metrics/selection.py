@@ -10,11 +10,12 @@ from collections.abc import Mapping
 from typing import Literal
 
 from desed_task.events import EventTable
-from desed_task.metrics.reference import collar_f1, intersection_f1, psds, segment_f1
+from desed_task.metrics.deltas import score_deltas
+from desed_task.metrics.event_f1 import collar_f1, intersection_f1, segment_f1
+from desed_task.metrics.psds import criterion_of, psds
 from desed_task.metrics.scenarios import PSDS_SCENARIO_1, PSDS_SCENARIO_2
-from desed_task.postprocessing.operating_points import detect_at_thresholds
+from desed_task.metrics.truth import build_truth
 from desed_task.postprocessing.pipeline import PostProcessing
-from desed_task.postprocessing.thresholds import NUM_OPERATING_POINTS, threshold_grid
 from desed_task.scores import Scores
 
 SelectionMetric = Literal["intersection_f1", "collar_f1", "segment_f1", "psds1", "psds2", "psds1+psds2"]
@@ -34,10 +35,11 @@ def selection_figure(
 ) -> float:
     """One figure of the scores of a strongly labelled set: in [0, 1], the sum of both PSDS in [0, 2]."""
     if metric in _SCENARIOS:
-        filtered = {audio_id: postprocessing.filter(clip) for audio_id, clip in scores.items()}
-        points = detect_at_thresholds(filtered, threshold_grid(NUM_OPERATING_POINTS))
-        values = [psds(points, ground_truth, durations, scenario).value for scenario in _SCENARIOS[metric]]
-        return sum(value or 0.0 for value in values)
+        tables = {audio_id: postprocessing.filter(clip).table() for audio_id, clip in scores.items()}
+        truth = build_truth(ground_truth, durations, postprocessing.labels)
+        scenarios = _SCENARIOS[metric]
+        deltas = score_deltas(tables, truth, [criterion_of(scenario) for scenario in scenarios])
+        return sum(psds(of_one, scenario).value or 0.0 for of_one, scenario in zip(deltas, scenarios, strict=True))
     detections = EventTable({audio_id: postprocessing.detect(clip) for audio_id, clip in scores.items()})
     if metric == "collar_f1":
         return collar_f1(detections, ground_truth).macro or 0.0

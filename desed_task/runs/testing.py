@@ -19,7 +19,9 @@ from desed_task.command_line import show
 from desed_task.errors import DesedTaskError, OptionsError
 from desed_task.experiment import System, evaluate_clip_set, load_system, predict_clip_set
 from desed_task.formats.dcase import write_score_folder
-from desed_task.metrics.report import Report, format_table, write_report
+from desed_task.metrics.report import Report
+from desed_task.metrics.report_files import write_report
+from desed_task.metrics.report_tables import format_table
 from desed_task.options import override_options
 from desed_task.runs.clip_sets import check_decoding, read_test_set
 from desed_task.runs.conf import read_conf

@@ -15,7 +15,10 @@ from desed_task.events import Event, EventTable
 from desed_task.formats.dcase import read_score_folder, read_strong
 from desed_task.labels import LabelSet
 from desed_task.metrics import figures, reference
-from desed_task.metrics.report import Report, evaluate, format_class_table, format_table, write_report
+from desed_task.metrics.report import Report, evaluate
+from desed_task.metrics.report_files import write_report
+from desed_task.metrics.report_tables import format_class_table, format_table
+from desed_task.metrics.rules import Rules
 from desed_task.postprocessing.pipeline import PostProcessingOptions, build_postprocessing
 from desed_task.scores import Scores
 from desed_task.timeline import FrameGrid
@@ -69,8 +72,11 @@ def test_report_json_is_flat_and_has_null_where_undefined(report: Report, tmp_pa
     assert (dog["collar_f1"], dog["num_reference"], dog["num_detected"]) == (1.0, 2, 2)
     assert (dog["tp"], dog["fp"], dog["fn"]) == (2, 0, 0)
     assert (cat["collar_f1"], cat["psds1"], cat["num_reference"], cat["tp"], cat["fp"]) == (None, None, 0, 0, 0)
-    assert written["scorer"]["packages"]["sed-eval"]
-    assert written["scorer"]["psds_thresholds"] == 50
+    assert written["scorer"]["rules"] == {
+        "ct_mean": "n-1", "overlap": "error", "empty_clips": "count", "time_decimals": 6,
+    }  # fmt: skip
+    assert written["scorer"]["psds_sampled_thresholds"] == 50
+    assert written["intervals"]["psds1"] == [1.0, 1.0]
 
 
 def test_written_files_follow_the_published_layout_and_can_be_read_back(report: Report, tmp_path: Path) -> None:
@@ -114,7 +120,7 @@ def test_the_size_of_the_complete_set_can_be_given() -> None:
 def test_clips_without_events_count_unless_told_otherwise() -> None:
     noisy = {**SCORES, "c": scores_of((Event(0.0, 5.0, "Dog"),))}
     assert evaluate(noisy, TRUTH, DURATIONS, POST).per_class["Dog"].fp == 1
-    assert evaluate(noisy, TRUTH, DURATIONS, POST, count_clips_without_events=False).per_class["Dog"].fp == 0
+    assert evaluate(noisy, TRUTH, DURATIONS, POST, rules=Rules(empty_clips="leave_out")).per_class["Dog"].fp == 0
 
 
 def test_a_clip_that_the_ground_truth_does_not_list_is_a_clip_without_events() -> None:
@@ -145,11 +151,14 @@ def test_a_metric_that_fails_is_null_and_the_others_stand(monkeypatch: pytest.Mo
     def broken(*_: object) -> None:
         raise ZeroDivisionError("scorer\nbroke")
 
-    monkeypatch.setattr(figures, "collar_f1", broken)
+    monkeypatch.setattr(figures, "f1_at", broken)
     report = evaluate(SCORES, TRUTH, DURATIONS, POST)
     assert report.collar_f1_macro is None and report.per_class["Dog"].tp is None
     assert report.psds1 == pytest.approx(1.0)
-    assert report.problems == ("collar F1 could not be computed: ZeroDivisionError: scorer broke",)
+    assert report.problems == tuple(
+        f"{name} F1 could not be computed: ZeroDivisionError: scorer broke"
+        for name in ("collar", "segment", "intersection")
+    )
     write_report(report, tmp_path)
     assert json.loads((tmp_path / "report.json").read_text())["collar_f1_macro"] is None
     assert "collar F1 could not be computed" in format_table({"student": report})
@@ -159,7 +168,7 @@ def test_overlapping_ground_truth_costs_psds_and_keeps_collar_f1() -> None:
     truth = EventTable({"a.wav": (Event(1.0, 3.0, "Dog"), Event(2.0, 4.0, "Dog"))})
     report = evaluate({"a": SCORES["a"]}, truth, DURATIONS, POST)
     assert report.psds1 is None and report.collar_f1_macro is not None
-    assert report.problems[0].startswith("PSDS1 could not be computed: ground truth: two Dog events of a.wav overlap")
+    assert report.problems[0].startswith("PSDS1 could not be computed: ground truth: two Dog events of a overlap")
 
 
 def test_a_tagger_is_scored_by_its_tags(tmp_path: Path) -> None:

@@ -1,0 +1,56 @@
+"""Reports as Markdown tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from desed_task.metrics.report import Report
+
+
+def format_table(reports: Mapping[str, Report]) -> str:
+    """Markdown: one row per system, then its warnings and problems."""
+    columns: tuple[tuple[str, Callable[[Report], str]], ...] = (
+        ("PSDS1", lambda r: _fraction(r.psds1)),
+        ("PSDS2", lambda r: _fraction(r.psds2)),
+        ("collar F1 macro", lambda r: _fraction(r.collar_f1_macro)),
+        ("collar F1 micro", lambda r: _fraction(r.collar_f1_micro)),
+        ("intersection F1", lambda r: _fraction(r.intersection_f1_macro)),
+        ("segment F1 macro", lambda r: _fraction(r.segment_f1_macro)),
+        ("segment F1 micro", lambda r: _fraction(r.segment_f1_micro)),
+        ("tagging F1", lambda r: _fraction(r.tagging_f1_macro)),
+        ("files", lambda r: f"{r.files_present}/{r.files_expected}"),
+        ("kWh training", lambda r: _energy(r.energy_kwh_training, r.energy_estimated)),
+        ("kWh inference", lambda r: _energy(r.energy_kwh_inference, r.energy_estimated)),
+    )
+    rows = [("system", *(title for title, _ in columns))]
+    rows += [(name, *(cell(report) for _, cell in columns)) for name, report in reports.items()]
+    notes = [f"{name}: {note}" for name, report in reports.items() for note in (*report.warnings, *report.problems)]
+    return _markdown(rows) + "".join(f"\n{note}\n" for note in notes)
+
+
+def format_class_table(reports: Mapping[str, Report]) -> str:
+    """Markdown: one row per class, the collar F1 of every system side by side."""
+    labels = list(dict.fromkeys(label for report in reports.values() for label in report.per_class))
+    rows = [("collar F1", "events", *reports)]
+    for label in labels:
+        of_class = [report.per_class.get(label) for report in reports.values()]
+        count = next(str(c.num_reference) for c in of_class if c is not None)
+        rows.append((label, count, *(_fraction(c.collar_f1 if c else None) for c in of_class)))
+    return _markdown(rows)
+
+
+def _fraction(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
+
+
+def _energy(kwh: float | None, estimated: bool | None) -> str:
+    return "-" if kwh is None else f"{kwh:.3g}{' (estimated)' if estimated else ''}"
+
+
+def _markdown(rows: Sequence[Sequence[str]]) -> str:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = []
+    for row in rows:
+        lines.append("| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |")
+    lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
+    return "\n".join(lines) + "\n"
