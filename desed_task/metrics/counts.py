@@ -8,7 +8,7 @@ in the micro average. A class of the reference that was never detected has F1 0.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -29,12 +29,17 @@ class ClassCounts:
 
 @dataclass(frozen=True)
 class F1:
-    """F1 of one criterion, fractions in [0, 1], None where undefined; `table`: the scorer's own report, if any."""
+    """F1 of one criterion, fractions in [0, 1], None where undefined.
+
+    table: the report as a text in the published layout, if any; thresholds: label -> what a score had to exceed, where
+    they are known.
+    """
 
     macro: float | None
     micro: float | None
     per_class: Mapping[str, ClassCounts]
     table: str = ""
+    thresholds: Mapping[str, float] = field(default_factory=dict)
 
 
 def matched_counts(num_reference: int, num_detected: int, tp: int) -> ClassCounts:
