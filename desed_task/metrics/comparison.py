@@ -46,7 +46,7 @@ class ClipCounts:
 
 
 def clip_counts(deltas: Deltas, thresholds: Mapping[str, float]) -> ClipCounts:
-    """The counts of every clip at one threshold per class (label -> threshold; scores equal to it count).
+    """The counts of every clip at one threshold per class (label -> threshold, score > threshold).
 
     With the intersection criterion, found and missed are events and false alarms are detections that do not pass.
     """

@@ -107,8 +107,8 @@ class SampledPsds:
 class SampledF1:
     """F1 of the counts at one threshold per class, from the deltas of any criterion.
 
-    thresholds: label -> threshold, an item counts from scores equal to it on. macro: the mean over the classes with
-    reference; micro: F1 of the counts summed over all classes.
+    thresholds: label -> threshold; a decision is score > threshold, in the precision of the scores, as the detector
+    takes it. macro: the mean over the classes with reference; micro: F1 of the counts summed over all classes.
     """
 
     def __init__(self, deltas: Deltas, thresholds: Mapping[str, float], average: Average = "macro") -> None:
@@ -140,13 +140,13 @@ class SampledBestF1:
 
 
 def clip_changes(deltas: Deltas, thresholds: Mapping[str, float]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """(clips, classes) true positives and false alarms at one threshold per class (label -> threshold)."""
+    """(clips, classes) true positives and false alarms of score > threshold (label -> threshold)."""
     rows, labels = deltas.rows, deltas.truth.labels
     missing = [label for label in labels if label not in thresholds]
     if missing:
         raise ValueError(f"there is no threshold for {missing[0]}")
-    limits = np.array([thresholds[label] for label in labels], dtype=np.float64)
-    counted = rows.threshold.astype(np.float64) >= limits[rows.label]
+    limits: NDArray[Any] = np.array([thresholds[label] for label in labels], dtype=rows.threshold.dtype)
+    counted = rows.threshold > limits[rows.label]
     place = (rows.clip[counted].astype(np.int64) * len(labels)) + rows.label[counted]
     shape = deltas.num_reference.shape
     size = deltas.num_reference.size

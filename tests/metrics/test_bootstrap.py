@@ -9,8 +9,10 @@ from numpy.typing import NDArray
 from desed_task.events import Event, EventTable
 from desed_task.labels import LabelSet
 from desed_task.metrics.bootstrap import Samples, draw_samples, sample_figures
+from desed_task.metrics.collar import Collar
 from desed_task.metrics.comparison import clip_contributions, clip_counts, clip_differences
 from desed_task.metrics.deltas import Criterion, Deltas, score_deltas
+from desed_task.metrics.f1 import best_f1, f1_at
 from desed_task.metrics.intersection import Intersection
 from desed_task.metrics.psds import criterion_of, psds
 from desed_task.metrics.resampled import Figure, SampledBestF1, SampledF1, SampledPsds, Weights, one_by_one
@@ -66,49 +68,30 @@ def drawn(clips: Clips, weights: NDArray[np.int32]) -> Clips:
     }
 
 
-def best_f1_by_counting(deltas: Deltas) -> float:
-    """Mean over the classes with reference of the best F1 over all thresholds, counted row by row."""
-    best = []
-    for label in range(len(LABELS)):
-        rows = slice(deltas.first_row[label], deltas.first_row[label + 1])
-        reference = int(deltas.num_reference[:, label].sum())
-        if not reference:
-            continue
-        values = [0.0]
-        for threshold in set(deltas.rows.threshold[rows].tolist()):
-            counted = deltas.rows.threshold[rows] >= threshold
-            tp = int(deltas.rows.true_positives[rows][counted].sum())
-            fp = int(deltas.rows.false_positives[rows][counted].sum())
-            values.append(2 * tp / (2 * tp + fp + reference - tp))
-        best.append(max(values))
-    return float(np.mean(best)) if best else np.nan
-
-
-def psds_of_list(deltas: Deltas, scenario: PsdsScenario, oracle: bool = True) -> float:
-    value = psds(deltas, scenario, oracle=oracle).value
-    return np.nan if value is None else value
+def assert_equal(sampled: float, expected: float | None) -> None:
+    assert sampled == pytest.approx(np.nan if expected is None else expected, abs=1e-9, nan_ok=True)
 
 
 @pytest.mark.parametrize("seed", range(12))
 @pytest.mark.parametrize("rules", [Rules(), LEGACY_RULES], ids=["default", "legacy"])
 def test_samples_equal_scoring_the_resampled_list(seed: int, rules: Rules) -> None:
     clips = random_clips(seed)
-    criteria: list[Criterion] = [*(criterion_of(scenario) for scenario in SCENARIOS), Intersection(0.5, 0.5)]
+    criteria: list[Criterion] = [*(criterion_of(scenario) for scenario in SCENARIOS), Intersection(0.5, 0.5), Collar()]
     deltas = deltas_of(clips, criteria, rules)
     weights = np.concatenate((draw_samples(len(clips), 6, seed), np.eye(len(clips), dtype=np.int32)[:2]))
     sampled = [SampledPsds(of_one, scenario)(weights) for of_one, scenario in zip(deltas, SCENARIOS, strict=False)]
     realistic = SampledPsds(deltas[2], NO_ORACLE, oracle=False)(weights)
-    best, at_half = SampledBestF1(deltas[-1])(weights), SampledF1(deltas[-1], EVERY_CLASS)(weights)
-    for number, row in enumerate(weights):
+    f1s = {k: (SampledBestF1(deltas[k])(weights), SampledF1(deltas[k], EVERY_CLASS)(weights)) for k in (-2, -1)}
+    micro = SampledF1(deltas[-1], EVERY_CLASS, average="micro")(weights)
+    for sample, row in enumerate(weights):
         again = deltas_of(drawn(clips, row), criteria, rules)
         for position, scenario in enumerate(SCENARIOS):
-            expected = psds_of_list(again[position], scenario)
-            assert sampled[position][number] == pytest.approx(expected, abs=1e-9, nan_ok=True)
-        expected = psds_of_list(again[2], NO_ORACLE, oracle=False)
-        assert realistic[number] == pytest.approx(expected, abs=1e-9, nan_ok=True)
-        assert best[number] == pytest.approx(best_f1_by_counting(again[-1]), abs=1e-9, nan_ok=True)
-        expected = float(SampledF1(again[-1], EVERY_CLASS)(np.ones((1, len(drawn(clips, row))), dtype=np.int32))[0])
-        assert at_half[number] == pytest.approx(expected, abs=1e-9, nan_ok=True)
+            assert_equal(sampled[position][sample], psds(again[position], scenario).value)
+        assert_equal(realistic[sample], psds(again[2], NO_ORACLE, oracle=False).value)
+        for k, (best, at_half) in f1s.items():
+            assert_equal(best[sample], best_f1(again[k]).macro)
+            assert_equal(at_half[sample], f1_at(again[k], 0.5).macro)
+        assert_equal(micro[sample], f1_at(again[-1], 0.5).micro)
 
 
 @pytest.mark.parametrize("seed", range(20, 24))
@@ -149,6 +132,8 @@ def test_f1_of_a_sample_by_hand() -> None:
     # above .7 the false alarm goes
     np.testing.assert_allclose(SampledBestF1(deltas)(weights), [1 / 2, 1 / 2, 1.0, np.nan])
     assert SampledF1(deltas, dict.fromkeys(LABELS, 0.8))(weights)[0] == pytest.approx(1 / 2)
+    # a score equal to its threshold, in float32, is none
+    assert SampledF1(deltas, dict.fromkeys(LABELS, 0.7))(weights)[0] == pytest.approx(1 / 2)
 
 
 def test_a_class_without_a_threshold_is_refused() -> None:
