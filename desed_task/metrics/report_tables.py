@@ -8,11 +8,11 @@ from desed_task.metrics.report import Report
 
 
 def format_table(reports: Mapping[str, Report]) -> str:
-    """Markdown: one row per system, then its warnings and problems."""
+    """Markdown: one row per system, 95 % intervals in brackets, then its warnings and problems."""
     columns: tuple[tuple[str, Callable[[Report], str]], ...] = (
-        ("PSDS1", lambda r: _fraction(r.psds1)),
-        ("PSDS2", lambda r: _fraction(r.psds2)),
-        ("collar F1 macro", lambda r: _fraction(r.collar_f1_macro)),
+        ("PSDS1", lambda r: _with_interval(r, "psds1")),
+        ("PSDS2", lambda r: _with_interval(r, "psds2")),
+        ("collar F1 macro", lambda r: _with_interval(r, "collar_f1_macro")),
         ("collar F1 micro", lambda r: _fraction(r.collar_f1_micro)),
         ("intersection F1", lambda r: _fraction(r.intersection_f1_macro)),
         ("segment F1 macro", lambda r: _fraction(r.segment_f1_macro)),
@@ -37,6 +37,15 @@ def format_class_table(reports: Mapping[str, Report]) -> str:
         count = next(str(c.num_reference) for c in of_class if c is not None)
         rows.append((label, count, *(_fraction(c.collar_f1 if c else None) for c in of_class)))
     return _markdown(rows)
+
+
+def _with_interval(report: Report, name: str) -> str:
+    """The figure, and its 95 % interval over test clips."""
+    interval = report.intervals.get(name)
+    value = _fraction(getattr(report, name))
+    if interval is None or interval.low is None or interval.high is None:
+        return value
+    return f"{value} ({interval.low:.3f}-{interval.high:.3f})"
 
 
 def _fraction(value: float | None) -> str:

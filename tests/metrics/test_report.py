@@ -209,7 +209,7 @@ def test_tables_have_one_row_per_system_and_per_class(report: Report) -> None:
     systems = {"student": report, "teacher": replace(report, energy_kwh_training=1.5, energy_estimated=True)}
     lines = format_table(systems).splitlines()
     assert len(lines) == 4 and len({len(line) for line in lines}) == 1
-    assert lines[2].startswith("| student | 1.0000 | 1.0000 |")
+    assert lines[2].startswith("| student | 1.0000 (1.000-1.000) | 1.0000 (1.000-1.000) |")
     assert "1.5 (estimated)" in lines[3]
     classes = format_class_table(systems).splitlines()
     assert [line.split("|")[1].strip() for line in classes[2:]] == ["Cat", "Dog", "Speech"]
