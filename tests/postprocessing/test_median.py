@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from desed_task.errors import DesedTaskError
 from desed_task.labels import LabelSet
-from desed_task.postprocessing.median import median_filter
+from desed_task.postprocessing.median import equal_frame_seconds, median_filter
 from desed_task.postprocessing.thresholds import decide
 from desed_task.scores import Scores
 from desed_task.timeline import FrameGrid
@@ -81,3 +82,12 @@ def test_the_scores_that_came_in_are_not_changed() -> None:
     before = scores.frame_values.copy()  # type: ignore[union-attr]
     median_filter(scores, 0.448)
     np.testing.assert_array_equal(scores.frame_values, before)
+
+
+def test_tables_are_on_equal_frames_but_for_what_the_clip_cuts() -> None:
+    assert equal_frame_seconds(GRID.timestamps(156)) == pytest.approx(0.064)
+    assert equal_frame_seconds(np.minimum(GRID.timestamps(157), 10.0)) == pytest.approx(0.064)
+    assert equal_frame_seconds(np.round(np.arange(100) / 15.6, 3)) == pytest.approx(1 / 15.6, rel=1e-3)
+    assert equal_frame_seconds(np.array([0.0, 0.5])) == 0.5
+    with pytest.raises(DesedTaskError, match=r"the window from 0.2 s lasts 0.3 s, others 0.1 s; a median filter needs"):
+        equal_frame_seconds(np.array([0.0, 0.1, 0.2, 0.5, 0.6, 0.7]))
