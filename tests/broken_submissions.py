@@ -7,11 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.submission.sound_submissions import LABELS, META, write_lines, write_scores
+from sound_submissions import LABELS, META, write_lines, write_scores
 
 FIRST, SECOND = LABELS
 RUN_1, RUN_2 = f"{FIRST}/{FIRST}_run1.output", f"{FIRST}/{FIRST}_run2.output"
 RAW_1 = f"{FIRST}/{FIRST}_run1_unprocessed.output"
+RAW_2 = f"{FIRST}/{FIRST}_run2_unprocessed.output"
 YAML_1 = f"{FIRST}/{FIRST}.meta.yaml"
 
 
@@ -84,9 +85,20 @@ def removed(file: str) -> Callable[[Path], object]:
     return breaks
 
 
+def without_threshold(submission: Path) -> None:
+    for old, new in (("0.25", "0.25"), ("0.50", "0.50"), ("0.75", "first")):
+        (submission / f"predictions_th_{old}.tsv").rename(submission / f"{new}.tsv")
+
+
 def other_classes(submission: Path) -> None:
-    for path in (submission / RUN_2).iterdir():
-        path.write_text(path.read_text().replace("onset\toffset\tCat\tDog", "onset\toffset\tDog\tCat"))
+    for folder in (RUN_2, RAW_2):
+        for path in (submission / folder).iterdir():
+            path.write_text(path.read_text().replace("Cat\tDog", "Dog\tCat"))
+
+
+def one_clip_less(submission: Path) -> None:
+    for folder in (RUN_2, RAW_2):
+        (submission / folder / "b.tsv").unlink()
 
 
 def five_systems(submission: Path) -> None:
@@ -233,7 +245,7 @@ BROKEN = [
     ),
     Broken("a class that is not of the set", "events.tsv", replaced("", "Dog", "Cow"), "events.tsv", 3, "class 'Cow'"),
     Broken("a time that is no number", "events.tsv", replaced("", "2.1", "soon"), "events.tsv", 3, "'soon'"),
-    Broken("half an event", "events.tsv", replaced("", "2.1\t7.0", "2.1\t"), "events.tsv", 3, "all be given"),
+    Broken("half an event", "events.tsv", replaced("", "2.1\t7.0", "2.1\t"), "events.tsv", 3, "half an event"),
     Broken("an event without a file", "events.tsv", replaced("", "b.wav", ""), "events.tsv", 3, "filename is empty"),
     Broken(
         "the same event twice",
@@ -258,11 +270,7 @@ BROKEN = [
     Broken(
         "no threshold in a file name",
         "points",
-        lambda s: [
-            moved("predictions_th_0.25.tsv", "first.tsv")(s),
-            moved("predictions_th_0.50.tsv", "last.tsv")(s),
-            moved("predictions_th_0.75.tsv", "other.tsv")(s),
-        ],
+        without_threshold,
         "first.tsv",
         None,
         "no threshold",
@@ -304,7 +312,7 @@ BROKEN = [
     ),
     Broken("raw scores without post-processed ones", "package", removed(RUN_1), RAW_1, None, "without post-processed"),
     Broken("runs on different classes", "package", other_classes, RUN_2, None, "other classes than in"),
-    Broken("runs on different clips", "package", removed(f"{RUN_2}/b.tsv"), RUN_2, None, "no table of b"),
+    Broken("runs on different clips", "package", one_clip_less, RUN_2, None, "no table of b"),
     Broken("raw scores of other clips", "package", removed(f"{RAW_1}/b.tsv"), RAW_1, None, "no table of b"),
     Broken(
         "a fault in a raw table", "package", replaced(f"{RAW_1}/a.tsv", "0.9", "x"), f"{RAW_1}/a.tsv", 2, "not a number"

@@ -144,35 +144,36 @@ def _value_faults(columns: list[str], numbers: NDArray[np.float64]) -> Iterator[
 def _window_faults(onset: NDArray[np.float64], offset: NDArray[np.float64]) -> Iterator[tuple[int, str]]:
     if abs(onset[0]) > EDGE_TOLERANCE_SECONDS:
         yield 0, f"the first window begins at {onset[0]:.6g} s; begin at 0"
+    yield from _length_faults(onset, offset) if (offset <= onset).any() else _order_faults(onset, offset)
+
+
+def _length_faults(onset: NDArray[np.float64], offset: NDArray[np.float64]) -> Iterator[tuple[int, str]]:
     empty = np.flatnonzero(offset == onset)
     if len(empty):
         first = int(empty[0])
         yield first, f"the window at {onset[first]:.6g} s has no length{_more(len(empty))}; remove it or mend its times"
-    reversed_ = np.flatnonzero(offset < onset)
-    if len(reversed_):
-        first = int(reversed_[0])
-        yield (
-            first,
-            f"offset {offset[first]:.6g} s lies before onset {onset[first]:.6g} s{_more(len(reversed_))}; "
-            "mend the times",
-        )
+    backward = np.flatnonzero(offset < onset)
+    if len(backward):
+        first = int(backward[0])
+        times = f"offset {offset[first]:.6g} s lies before onset {onset[first]:.6g} s"
+        yield first, f"{times}{_more(len(backward))}; mend the times"
+
+
+def _order_faults(onset: NDArray[np.float64], offset: NDArray[np.float64]) -> Iterator[tuple[int, str]]:
+    """Neighbours that do not meet, of windows that all have a length."""
     step = onset[1:] - offset[:-1]
-    backwards = onset[1:] < onset[:-1]
-    gap, overlap = step > EDGE_TOLERANCE_SECONDS, (step < -EDGE_TOLERANCE_SECONDS) & ~backwards
+    backward = onset[1:] < onset[:-1]
     kinds = (
-        (backwards, "begins before the window above it", "sort the rows by onset"),
-        (gap, "leaves a gap after the window above it", "write gapless windows"),
-        (overlap, "overlaps the window above it", "write gapless windows"),
+        (backward, "begins before the window above it", "sort the rows by onset"),
+        (step > EDGE_TOLERANCE_SECONDS, "leaves a gap after the window above it", "write gapless windows"),
+        ((step < -EDGE_TOLERANCE_SECONDS) & ~backward, "overlaps the window above it", "write gapless windows"),
     )
     for wrong, what, remedy in kinds:
         rows = np.flatnonzero(wrong) + 1
         if len(rows):
             first = int(rows[0])
-            yield (
-                first,
-                f"the window at {onset[first]:.6g} s {what}, which ends at {offset[first - 1]:.6g} s"
-                f"{_more(len(rows))}; {remedy}",
-            )
+            ends = f"which ends at {offset[first - 1]:.6g} s{_more(len(rows))}"
+            yield first, f"the window at {onset[first]:.6g} s {what}, {ends}; {remedy}"
 
 
 def _more(count: int) -> str:

@@ -86,9 +86,9 @@ def _read(path: Path) -> _Rows:
         if all(empty):
             continue
         if any(empty):
-            raise EventTableError(f"{path}, row {row}: onset, offset and event_label must all be given or all be empty")
-        for column, cell in ((rows.filename, cells[name]), (rows.label, cells[what])):
-            column.append(cell)
+            raise EventTableError(f"{path}, row {row}: half an event; onset, offset and event_label go together")
+        rows.filename.append(cells[name])
+        rows.label.append(cells[what])
         rows.onset.append(cells[on])
         rows.offset.append(cells[off])
         rows.row.append(row)

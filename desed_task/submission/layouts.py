@@ -90,10 +90,11 @@ def find_systems(root: Path, ignored: Callable[[Path], bool] = lambda _: False) 
         return [_packaged(folder, top, ignored) for folder in folders]
     of_system: dict[str, list[Output]] = {}
     outputs = list(_outputs(top, top, "", ignored))
+    name = _name_of(root, top)
     if len(outputs) == 1:
-        return [FoundSystem(root.name, tuple(outputs))]
+        return [FoundSystem(" ".join(outputs[0].words) or name, tuple(outputs))]
     for output in outputs:
-        of_system.setdefault(" ".join(output.words) or root.name, []).append(output)
+        of_system.setdefault(" ".join(output.words) or name, []).append(output)
     return [FoundSystem(label, tuple(found)) for label, found in of_system.items()]
 
 
@@ -105,6 +106,13 @@ def _unwrapped(folder: Path) -> Path:
             break
         folder = inside[0]
     return folder
+
+
+def _name_of(root: Path, top: Path) -> str:
+    """The innermost folder from the root to the top that is called by more than words of the layout."""
+    inner = [top, *(folder for folder in top.parents if folder.is_relative_to(root))]
+    told = (folder.name for folder in inner if {word.lower() for word in _words(folder.name)} - _LAYOUT_WORDS)
+    return next(told, root.name)
 
 
 def _system_folders(top: Path) -> list[Path]:

@@ -6,8 +6,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from tests.submission.broken_submissions import BROKEN, Broken, five_systems
-from tests.submission.sound_submissions import LABELS, write_evaluation_set, write_lines, write_sound
+from broken_submissions import BROKEN, Broken, five_systems
+from sound_submissions import LABELS, write_evaluation_set, write_lines, write_sound
 
 from desed_task.errors import DesedTaskError, SubmissionError
 from desed_task.metrics.rules import Rules
