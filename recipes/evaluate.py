@@ -10,6 +10,9 @@ number:
 
     events.tsv   filename  onset  offset  event_label  score      the detected events
     tags.tsv     filename  event_label  score                     every class of every clip
+
+--reference scores with psds_eval, sed_eval and sed_scores_eval as well (pip install "desed-task[reference]") and prints
+the differences, and why there may be any.
 """
 
 from __future__ import annotations
@@ -24,10 +27,10 @@ from tqdm import tqdm
 from desed_task.audio.reading import Waveform, read_waveform
 from desed_task.command_line import RecipeParser, add_scaler_range, run_recipe, scaler_range_of, show
 from desed_task.errors import CorpusError, DesedTaskError
-from desed_task.events import audio_id_of
+from desed_task.events import EventTable, audio_id_of
 from desed_task.formats.dcase import read_durations, read_strong
 from desed_task.listening import Listener, open_bundle, open_checkpoint
-from desed_task.metrics.report import evaluate
+from desed_task.metrics.report import Report, evaluate
 from desed_task.metrics.report_files import write_report
 from desed_task.metrics.report_tables import format_table
 from desed_task.scores import Scores
@@ -64,8 +67,30 @@ def main(argv: Sequence[str]) -> int:
     _write_tags(arguments.output_dir / "tags.tsv", by_filename, listener)
     write_report(report, arguments.output_dir)
     show(format_table({listener.name: report}))
+    if arguments.reference:
+        show(_side_by_side(report, truth, durations))
     _LOG.info("report: %s", arguments.output_dir)
     return 0
+
+
+def _side_by_side(report: Report, truth: EventTable, durations: Mapping[str, float]) -> str:
+    """Every figure beside those of the published scorers."""
+    # pandas and the scorers are loaded only when they are asked for
+    from desed_task.metrics.reference import compare, format_comparison
+
+    evidence = report.evidence
+    if evidence is None:
+        raise DesedTaskError("--reference: the scores have no frames, and the published scorers need them")
+    return format_comparison(
+        compare(
+            report.to_json(),
+            truth,
+            {filename: seconds for filename, seconds in durations.items() if filename in evidence.detections.filenames},
+            scores={audio_id: clip.table() for audio_id, clip in evidence.filtered_scores.items()},
+            points=evidence.operating_points,
+            detections=evidence.detections,
+        )
+    )
 
 
 def _parser() -> RecipeParser:
@@ -80,6 +105,7 @@ def _parser() -> RecipeParser:
     parser.add_argument("--output_dir", type=Path, required=True, help="folder that receives the report")
     parser.add_argument("--postprocessing", type=Path, help="tuned.yaml in place of the system's own post-processing")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda:N")
+    parser.add_argument("--reference", action="store_true", help="score with the published scorers, too, side by side")
     add_scaler_range(parser)
     return parser
 

@@ -97,6 +97,20 @@ def test_the_report_of_a_bundle_is_that_of_its_checkpoint(evaluated: Path) -> No
     assert reports[0]["psds1"] > 0.5
 
 
+def test_published_scorers_stand_side_by_side_on_request(
+    bundle: Path, clips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("psds_eval")
+    assert evaluate.main(["--bundle", str(bundle), "--reference", *flags(clips, tmp_path)]) == 0
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in capsys.readouterr().out.splitlines()]
+    by_scorer = {(row[0], row[4].split()[0]): row for row in rows if len(row) == 6 and row[4]}
+    report = json.loads((tmp_path / "report.json").read_text())
+    for figure, scorer in (("psds1_sampled", "psds-eval"), ("collar_f1_macro", "sed-eval")):
+        _, ours, theirs, difference, _, _ = by_scorer[figure, scorer]
+        assert float(ours) == pytest.approx(report[figure], abs=1e-4) and abs(float(difference)) < 1e-9
+        assert float(theirs) == pytest.approx(float(ours), abs=1e-4)
+
+
 def test_detections_and_tags_are_written_beside_it(evaluated: Path) -> None:
     detected = rows_of(evaluated / "bundle" / "events.tsv")
     assert list(detected[0]) == ["filename", "onset", "offset", "event_label", "score"]
