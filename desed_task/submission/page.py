@@ -14,12 +14,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from desed_task.metrics.psds import Psds
-from desed_task.submission.leaderboard import EN_DASH, Figure, format_number
+from desed_task.submission.leaderboard import EN_DASH, format_number
+from desed_task.submission.page_headlines import headline_table, headline_tiles
 from desed_task.submission.page_markup import Html, breakable, element, joined
-from desed_task.submission.page_plots import SMALL, Line, operating_plot, roc_plot
-from desed_task.submission.page_style import NUM_SYSTEM_STYLES, SCRIPT, STYLE
+from desed_task.submission.page_plots import SMALL, Line, line_sample, operating_plot, roc_plot, system_style
+from desed_task.submission.page_style import SCRIPT, STYLE
 from desed_task.submission.page_timelines import legend, timeline_figure
-from desed_task.submission.page_views import Headline, Page, SystemView
+from desed_task.submission.page_views import Page, SystemView
 
 # More panels than this would be a page of their own; those with the lowest scores are shown.
 MAX_CLASS_PANELS = 30
@@ -73,7 +74,7 @@ def _top(page: Page) -> Html:
         items = (element("li", warning) for warning in warnings)
         parts.append(element("ul", *items, class_="warnings", role="note", aria_label="Warnings"))
     several = len(page.systems) > 1
-    parts.append(_headline_table(page.systems) if several else joined(_tiles(system) for system in page.systems))
+    parts.append(headline_table(page.systems) if several else joined(headline_tiles(system) for system in page.systems))
     if page.rules:
         rows = (element("div", element("dt", name), element("dd", value)) for name, value in page.rules.items())
         parts.append(element("dl", *rows, class_="rules", aria_label="Rules"))
@@ -90,60 +91,6 @@ def _warnings(system: SystemView, named: bool) -> list[str]:
     return [f"{system.name}: {warning}" for warning in warnings] if named else warnings
 
 
-def _tiles(system: SystemView) -> Html:
-    tiles = [
-        element("div", element("dt", headline.name, title=headline.meaning or None), element("dd", _figure(headline)))
-        for headline in system.headlines
-    ]
-    return joined((element("h3", system.name), element("dl", *tiles, class_="tiles s0")))
-
-
-def _headline_table(systems: Sequence[SystemView]) -> Html:
-    by_name = [{headline.name: headline for headline in system.headlines} for system in systems]
-    names = {name: headline.meaning for headlines in by_name for name, headline in headlines.items()}
-    head = [element("th", "system", scope="col")]
-    head += [element("th", name, scope="col", title=meaning or None) for name, meaning in names.items()]
-    rows = []
-    for k, (system, headlines) in enumerate(zip(systems, by_name, strict=True)):
-        cells = (
-            element("td", _figure(headlines.get(name, Headline(name, Figure(None)))), data_label=name) for name in names
-        )
-        rows.append(element("tr", element("th", _key(k), system.name, scope="row"), *cells, class_=_style(k)))
-    table = element("table", element("thead", element("tr", *head)), element("tbody", *rows), class_="figures")
-    return element("div", table, class_="wide", role="region", aria_label="Figures of all systems", tabindex=0)
-
-
-def _figure(headline: Headline) -> Html:
-    figure, decimals = headline.figure, headline.decimals
-    value = [format_number(figure.value, decimals)]
-    if headline.unit and figure.value is not None:
-        value.append(element("span", headline.unit, class_="unit"))
-    parts = [element("span", *value, class_="value")]
-    if figure.interval is not None and figure.value is not None:
-        lowest, highest = figure.interval
-        if 0.0 <= lowest <= highest <= 1.0 and 0.0 <= figure.value <= 1.0:
-            parts.append(_whisker(figure.value, lowest, highest))
-        ends = f"{format_number(lowest, decimals)} to {format_number(highest, decimals)}"
-        parts.append(element("span", ends, class_="spread", title="95 % interval"))
-    if figure.std is not None:
-        spread = f"± {format_number(figure.std, decimals)} over runs"
-        parts.append(element("span", spread, class_="spread", title="standard deviation over runs"))
-    return joined(parts)
-
-
-def _whisker(value: float, lowest: float, highest: float) -> Html:
-    """The interval on a line from 0 to 1."""
-    at = [f"{100 * x:.2f}%" for x in (value, lowest, highest)]
-    return element(
-        "svg",
-        element("line", x1="0", x2="100%", y1=5.5, y2=5.5),
-        element("line", x1=at[1], x2=at[2], y1=5.5, y2=5.5, class_="range"),
-        element("circle", cx=at[0], cy=5.5, r=2.75),
-        class_="whisker",
-        aria_hidden="true",
-    )
-
-
 def _roc_section(page: Page, scenario: int) -> Html:
     field, title, name = _SCENARIOS[scenario]
     found: list[Psds | None] = [getattr(system, field) for system in page.systems]
@@ -152,15 +99,23 @@ def _roc_section(page: Page, scenario: int) -> Html:
         return Html("")
     max_rate, several = page.max_efpr[scenario], len(page.systems) > 1
     overall = []
+    labels, num_labels = _labels_shown([score for _, score in drawn])
     if not several:
-        overall += [Line(c, "faint s0", label) for label, c in (drawn[0][1].class_curves or {}).items()]
+        curves = drawn[0][1].class_curves or {}
+        overall += [Line(curves[label], "faint s0", label) for label in labels]
     overall += [
-        Line(score.curve, f"dash {_style(k)}", f"{page.systems[k].name}: {name} {format_number(score.value)}")
+        Line(score.curve, f"dash {system_style(k)}", f"{page.systems[k].name}: {name} {format_number(score.value)}")
         for k, score in drawn
         if score.curve is not None
     ]
     captions = [
-        element("span", _key(k), element("b", format_number(score.value)), page.systems[k].name, class_=_style(k))
+        element(
+            "span",
+            line_sample(k),
+            element("b", format_number(score.value)),
+            page.systems[k].name,
+            class_=system_style(k),
+        )
         for k, score in drawn
     ]
     said = ", ".join(f"{page.systems[k].name} {format_number(score.value)}" for k, score in drawn)
@@ -172,36 +127,45 @@ def _roc_section(page: Page, scenario: int) -> Html:
         "Share of events found, less its spread over the classes, as false alarms are allowed; "
         f"{name} is the area below, as a fraction."
     )
-    panels, note = _class_panels(drawn, max_rate, name)
+    text += "" if several else " Thin lines: single classes."
+    if len(labels) < num_labels:
+        text += f" Of {num_labels} classes the {len(labels)} with the lowest {name} are shown."
     return element(
         "section",
         element("h2", title),
-        element("p", text + ("" if several else " Thin lines: single classes.") + note, class_="soft"),
-        element("div", element("figure", element("figcaption", caption), picture), panels, class_="scenario"),
+        element("p", text, class_="soft"),
+        element(
+            "div",
+            element("figure", element("figcaption", caption), picture),
+            _class_panels(drawn, labels, max_rate, name),
+            class_="scenario",
+        ),
     )
 
 
-def _class_panels(drawn: Sequence[tuple[int, Psds]], max_rate: float, name: str) -> tuple[Html, str]:
-    """One small picture per class, all systems in each, and a note when not all classes are shown."""
-    labels = list(dict.fromkeys(label for _, score in drawn for label in score.class_curves or {}))
-    note = ""
-    if len(labels) > MAX_CLASS_PANELS:
-        note = f" Of {len(labels)} classes the {MAX_CLASS_PANELS} with the lowest {name} have a panel."
-        first = drawn[0][1].per_class
-        labels = sorted(labels, key=lambda label: first.get(label, 0.0))[:MAX_CLASS_PANELS]
+def _labels_shown(scores: Sequence[Psds]) -> tuple[list[str], int]:
+    """The classes that are drawn, the worst of the first system if there are too many, and how many there are."""
+    labels = list(dict.fromkeys(label for score in scores for label in score.class_curves or {}))
+    if len(labels) <= MAX_CLASS_PANELS:
+        return labels, len(labels)
+    return sorted(labels, key=lambda label: scores[0].per_class.get(label, 0.0))[:MAX_CLASS_PANELS], len(labels)
+
+
+def _class_panels(drawn: Sequence[tuple[int, Psds]], labels: Sequence[str], max_rate: float, name: str) -> Html:
+    """One small picture per class, all systems in each."""
     panels = []
     for label in labels:
         lines, values = [], []
         for k, score in drawn:
             curve = (score.class_curves or {}).get(label)
             value = format_number(score.per_class.get(label))
-            values.append(element("i", value, class_=_style(k)))
+            values.append(element("i", value, class_=system_style(k)))
             if curve is not None:
-                lines.append(Line(curve, f"dash {_style(k)}", f"{label}: {value}"))
+                lines.append(Line(curve, f"dash {system_style(k)}", f"{label}: {value}"))
         spoken = f"{label}, {name} of the class: {', '.join(format_number(s.per_class.get(label)) for _, s in drawn)}"
         caption = element("figcaption", element("b", breakable(label)), element("span", Html("<br>".join(values))))
         panels.append(element("figure", caption, roc_plot(lines, max_rate, spoken, SMALL, area=len(drawn) == 1)))
-    return element("div", *panels, class_="panels"), note
+    return element("div", *panels, class_="panels")
 
 
 def _class_section(systems: Sequence[SystemView]) -> Html:
@@ -235,7 +199,9 @@ def _class_section(systems: Sequence[SystemView]) -> Html:
 
 def _bar(value: float | None, k: int, system: str) -> Html:
     length = 0.0 if value is None or math.isnan(value) else min(max(value, 0.0), 1.0)
-    return element("div", format_number(value), class_=f"bar {_style(k)}", style=f"--v:{length:.4g}", title=system)
+    return element(
+        "div", format_number(value), class_=f"bar {system_style(k)}", style=f"--v:{length:.4g}", title=system
+    )
 
 
 def _operating_section(systems: Sequence[SystemView]) -> Html:
@@ -244,11 +210,11 @@ def _operating_section(systems: Sequence[SystemView]) -> Html:
         if system.operating_curve is not None:
             caption = element("figcaption", element("b", system.name), system.operating_curve.criterion)
             spoken = f"{system.name}: precision, recall and F1 over the threshold"
-            figures.append(element("figure", caption, operating_plot(system.operating_curve, _style(k), spoken)))
+            figures.append(element("figure", caption, operating_plot(system.operating_curve, system_style(k), spoken)))
     if not figures:
         return Html("")
     names = (("f1", "F1"), ("precision", "precision"), ("recall", "recall"))
-    samples = (element("span", _key(0, f"curve {line}"), name) for line, name in names)
+    samples = (element("span", line_sample(0, f"curve {line}"), name) for line, name in names)
     return element(
         "section",
         element("h2", "Operating curve"),
@@ -263,12 +229,12 @@ def _timeline_section(systems: Sequence[SystemView]) -> Html:
         return Html("")
     panels = []
     for k, system in shown:
-        name = (element("h3", _key(k), system.name, class_=_style(k)),) if len(systems) > 1 else ()
+        name = (element("h3", line_sample(k), system.name, class_=system_style(k)),) if len(systems) > 1 else ()
         point = (element("p", f"At {system.operating_point}.", class_="soft"),) if system.operating_point else ()
         clips = element("div", *(timeline_figure(clip) for clip in system.timelines), class_="clips")
         panels.append(element("div", *name, *point, clips, data_system=str(k)))
     buttons = (
-        element("button", system.name, type="button", value=str(k), aria_pressed="false", class_=_style(k))
+        element("button", system.name, type="button", value=str(k), aria_pressed="false", class_=system_style(k))
         for k, system in shown
     )
     bar = element("div", *buttons, class_="switch", role="group", aria_label="System", hidden=True)
@@ -280,14 +246,5 @@ def _keys(systems: Sequence[SystemView]) -> Html:
     """Which colour is which system; nothing for a single one."""
     if len(systems) < 2:
         return Html("")
-    names = (element("span", _key(k), system.name, class_=_style(k)) for k, system in enumerate(systems))
+    names = (element("span", line_sample(k), system.name, class_=system_style(k)) for k, system in enumerate(systems))
     return element("p", *names, class_="legend")
-
-
-def _key(k: int, classes: str = "") -> Html:
-    line = element("line", x1=0, x2=28, y1=6, y2=6, class_=classes or f"dash {_style(k)}")
-    return element("svg", line, class_="key", aria_hidden="true")
-
-
-def _style(k: int) -> str:
-    return f"s{k % NUM_SYSTEM_STYLES}"

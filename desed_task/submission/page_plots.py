@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from desed_task.metrics.psds import RocCurve
 from desed_task.submission.leaderboard import format_number
 from desed_task.submission.page_markup import Html, element, joined
+from desed_task.submission.page_style import NUM_SYSTEM_STYLES
 from desed_task.submission.page_views import OperatingCurve, OperatingPoint
 
 Array = NDArray[np.float64]
@@ -195,3 +196,14 @@ def _picture(parts: Iterable[Html], frame: Frame, description: str) -> Html:
     return element(
         "svg", *parts, viewbox=f"0 0 {frame.width} {frame.height}", role="img", aria_label=description, class_="plot"
     )
+
+
+def system_style(number: int) -> str:
+    """The CSS class that gives the system of this number its colour and its dashes."""
+    return f"s{number % NUM_SYSTEM_STYLES}"
+
+
+def line_sample(number: int, classes: str = "") -> Html:
+    """A short line as the system is drawn, or with CSS classes of its own, to stand before a name."""
+    line = element("line", x1=0, x2=28, y1=6, y2=6, class_=classes or f"dash {system_style(number)}")
+    return element("svg", line, class_="key", aria_hidden="true")

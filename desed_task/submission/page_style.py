@@ -81,7 +81,7 @@ figcaption b { color: var(--ink); font-weight: 600; margin-right: .6em; }
 .panels figcaption b { font-weight: 400; margin: 0; }
 .panels figcaption span { text-align: right; white-space: nowrap; }
 .panels i, .bars i { font-style: normal; color: var(--c); }
-.plot { display: block; width: 100%; height: auto; }
+.plot { display: block; width: 100%; height: auto; overflow: visible; }
 svg text { font-size: 12px; fill: var(--soft); }
 svg .label { fill: var(--ink); }
 .grid { stroke: var(--grid); stroke-width: 1; } .base { stroke: var(--soft); stroke-width: 1; }
