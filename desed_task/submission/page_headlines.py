@@ -23,17 +23,31 @@ def headline_table(systems: Sequence[SystemView]) -> Html:
     """One row per system and one column per figure that any of them has."""
     by_name = [{headline.name: headline for headline in system.headlines} for system in systems]
     names = {name: headline.meaning for headlines in by_name for name, headline in headlines.items()}
-    head = [element("th", "system", scope="col")]
-    head += [element("th", name, scope="col", title=meaning or None) for name, meaning in names.items()]
+    head = [element("th", "system", scope="col", role="columnheader")]
+    head += [
+        element("th", name, scope="col", title=meaning or None, role="columnheader") for name, meaning in names.items()
+    ]
     rows = []
     for k, (system, headlines) in enumerate(zip(systems, by_name, strict=True)):
         cells = (
-            element("td", _figure(headlines.get(name, Headline(name, Figure(None)))), data_label=name) for name in names
+            element("td", _figure(headlines.get(name, Headline(name, Figure(None)))), data_label=name, role="cell")
+            for name in names
         )
         rows.append(
-            element("tr", element("th", line_sample(k), system.name, scope="row"), *cells, class_=system_style(k))
+            element(
+                "tr",
+                element("th", line_sample(k), system.name, scope="row", role="rowheader"),
+                *cells,
+                class_=system_style(k),
+            )
         )
-    table = element("table", element("thead", element("tr", *head)), element("tbody", *rows), class_="figures")
+    table = element(
+        "table",
+        element("thead", element("tr", *head, role="row"), role="rowgroup"),
+        element("tbody", *rows, role="rowgroup"),
+        class_="figures",
+        role="table",
+    )
     return element("div", table, class_="wide", role="region", aria_label="Figures of all systems", tabindex=0)
 
 

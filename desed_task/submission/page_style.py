@@ -119,15 +119,17 @@ svg .label { fill: var(--ink); }
   border-radius: .25rem; padding: .25rem .75rem; cursor: pointer; overflow-wrap: anywhere; }
 .switch button[aria-pressed="true"] { border-color: var(--c); box-shadow: inset 0 -3px var(--c); }
 :focus-visible { outline: 2px solid var(--s0); outline-offset: 2px; }
+@media (max-width: 70rem), print {
+  .figures thead { display: none; } .figures tbody th { display: block; max-width: none; padding: .75rem 0 .25rem; }
+  .figures tr { display: grid; grid-template-columns: repeat(auto-fill, minmax(8.5rem, 1fr)); column-gap: 1.5rem; }
+  .figures tbody th { grid-column: 1 / -1; } .figures td { border: 0; padding: .25rem 0 .5rem; min-width: 0; }
+  .figures td::before { content: attr(data-label); display: block; font-size: .8125rem; color: var(--soft); }
+}
 @media (max-width: 60rem) {
   .scenario { grid-template-columns: minmax(0, 1fr); } .scenario > figure { max-width: 36rem; }
 }
 @media (max-width: 40rem) {
   .plot text { font-size: 15.5px; }
-  .figures thead { display: none; } .figures tbody th { display: block; max-width: none; padding: .75rem 0 .25rem; }
-  .figures tr { display: grid; grid-template-columns: repeat(2, minmax(0, 1fr)); column-gap: 1.5rem; }
-  .figures tbody th { grid-column: 1 / 3; } .figures td { border: 0; padding: .25rem 0; min-width: 0; }
-  .figures td::before { content: attr(data-label); display: block; font-size: .8125rem; color: var(--soft); }
   .bars thead .first, .bars thead .count { display: none; }
   .bars tr { display: grid; grid-template-columns: repeat(3, minmax(0, 1fr)); column-gap: .75rem; }
   .bars tbody th, .bars tbody .count { grid-row: 1; border-top: 1px solid var(--grid); padding: .5rem 0 0; }
