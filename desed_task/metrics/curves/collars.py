@@ -3,8 +3,8 @@
 A detection may pair with an event when both its ends lie within the event's collars. Over all thresholds the pairs form
 one graph; where the threshold falls, some detections of it vanish (they become part of longer ones) and others appear.
 The matching is never computed anew: a detection that appears, and an event whose detection vanished, each look for one
-alternating path. Detections that appear to events that are still free, and events that have nothing else in reach, are
-done at once, which is nearly all of them.
+alternating path (C. Berge, 1957: a matching is maximum when there is none). Where the event in reach is free, or nobody
+waits for it, that is one step, which is nearly always; crowds of events that all reach one another are searched once.
 """
 
 from __future__ import annotations
@@ -116,11 +116,13 @@ def _find_mate(
     mate_there: Array,
     space: tuple[Array, Array, Array],
     stamp: int,
+    in_vain: int,
 ) -> bool:
     """Pair `source`, which is free, re-pairing others where that helps; False, and nothing changed, if impossible.
 
     joined: the first edge of each vertex on the source's side, and what the edges lead to; is_there: which vertices of
-    the other side exist now; mate, mate_there: the matching, -1 for free; stamp: another one in each call.
+    the other side exist now; mate, mate_there: the matching, -1 for free; stamp: another one in each call. What was
+    searched without success is marked `in_vain`, and left out by calls with the same mark.
     """
     first, neighbours = joined
     came_from, seen, queue = space
@@ -131,7 +133,7 @@ def _find_mate(
         head += 1
         for position in range(first[here], first[here + 1]):
             there = neighbours[position]
-            if not is_there[there] or seen[there] == stamp:
+            if not is_there[there] or seen[there] == stamp or seen[there] == in_vain:
                 continue
             seen[there], came_from[there] = stamp, here
             if mate_there[there] >= 0:
@@ -145,6 +147,8 @@ def _find_mate(
                 if near == source:
                     return True
                 there = released
+    for position in range(1, tail):
+        seen[mate[queue[position]]] = in_vain
     return False
 
 
@@ -170,6 +174,13 @@ def _changes(row_of: Array, threshold: Array, parent: Array) -> tuple[Array, Arr
 
 
 @njit(cache=True, nogil=True)
+def _candidate_at(row_of: Array, row: int) -> int:
+    """The candidate of a row, -1 if it has none."""
+    candidate = _first_from(row_of, 0, len(row_of), row)
+    return candidate if candidate < len(row_of) and row_of[candidate] == row else -1
+
+
+@njit(cache=True, nogil=True)
 def _walk(
     row_of: Array,
     of_candidates: tuple[Array, Array],
@@ -179,31 +190,36 @@ def _walk(
     found: Array,
 ) -> None:
     """Let the threshold fall, and add to `found` (nodes,) how the size of the optimal matching changes at each node."""
-    first_pair, pair_event = of_candidates
     candidates, events = len(row_of), len(of_events[0]) - 1
     is_there, every_event = np.zeros(candidates, np.bool_), np.ones(events, np.bool_)
     event_of, candidate_of = np.full(candidates, -1, np.int64), np.full(events, -1, np.int64)
     to_events, to_candidates = _working_space(events, candidates), _working_space(candidates, events)
-    num_in_reach = np.zeros(events, np.int64)
+    num_unpaired = 0  # candidates that are there without an event
+    in_vain = -1  # events from which no free event is in reach; that stays so until another one is freed
     for change in range(len(changes[0])):
-        candidate, appears = changes[0][change], changes[1][change]
-        row = row_of[candidate]
-        is_there[candidate] = appears
-        for pair in range(first_pair[candidate], first_pair[candidate + 1]):
-            num_in_reach[pair_event[pair]] += 1 if appears else -1
+        candidate, appears, stamp = changes[0][change], changes[1][change], 2 * change + 1
+        # What grows is seen to before it vanishes, unless nobody waits for its event: then what it becomes takes it.
+        coming = candidate if appears else _candidate_at(row_of, parent[row_of[candidate]])
+        if coming >= 0 and not is_there[coming] and (appears or num_unpaired):
+            is_there[coming] = True
+            paired = _find_mate(coming, of_candidates, every_event, event_of, candidate_of, to_events, stamp, in_vain)
+            found[row_of[coming]] += paired
+            num_unpaired += not paired
         if appears:
-            found[row] += _find_mate(
-                candidate, of_candidates, every_event, event_of, candidate_of, to_events, change + 1
-            )
             continue
+        is_there[candidate] = False
         event = event_of[candidate]
         if event < 0:
+            num_unpaired -= 1
             continue
         event_of[candidate], candidate_of[event] = -1, -1
-        if num_in_reach[event] == 0 or not _find_mate(
-            event, of_events, is_there, candidate_of, event_of, to_candidates, change + 1
+        if num_unpaired and _find_mate(
+            event, of_events, is_there, candidate_of, event_of, to_candidates, stamp + 1, stamp + 1
         ):
-            found[parent[row]] -= 1
+            num_unpaired -= 1
+        else:
+            found[parent[row_of[candidate]]] -= 1
+            in_vain -= 1
 
 
 @njit(cache=True, nogil=True)
@@ -310,7 +326,7 @@ def match_lists(
             every_event, space = np.ones(events, np.bool_), _working_space(events, candidates)
             for candidate in range(candidates):
                 num_found += _find_mate(
-                    candidate, of_candidates, every_event, event_of, candidate_of, space, candidate + 1
+                    candidate, of_candidates, every_event, event_of, candidate_of, space, candidate + 1, -1
                 )
             for candidate in range(candidates):
                 if event_of[candidate] >= 0:
