@@ -22,8 +22,8 @@ from desed_task.scores import ScoreTable
 class Corpus:
     """What to draw. present: share of clip-classes with events; events_per_present: their mean number of events.
 
-    frame_seconds and duration in seconds; zero_below: lower scores are set to zero; quality: how far events raise the
-    logits.
+    frame_seconds and duration in seconds. quality: how far events raise the logits, from about `silence`. zero_below:
+    lower scores are zero; if there is such a limit, so are all scores of a class of which there is no sign in the clip.
     """
 
     num_clips: int
@@ -35,6 +35,7 @@ class Corpus:
     events_per_present: float = 1.8
     zero_below: float = 0.0
     quality: float = 3.0
+    silence: float = -4.5
 
     @property
     def labels(self) -> LabelSet:
@@ -58,8 +59,8 @@ class Corpus:
 
 # The DESED dev-test: 1168 clips of 10 s, 64 ms frames.
 DEV_TEST = Corpus(1168, 156, 10, 0.064, 10.0)
-AUDIOSET_STRONG = Corpus(17_000, 250, 447, 0.04, 10.0, present=0.03, zero_below=0.01)
-ONE_HOUR = Corpus(1, 90_000, 10, 0.04, 3600.0, present=1.0, events_per_present=100.0)
+AUDIOSET_STRONG = Corpus(17_000, 250, 447, 0.04, 10.0, 0.03, zero_below=0.01, quality=4.0, silence=-6.0)
+ONE_HOUR = Corpus(1, 90_000, 10, 0.04, 3600.0, 1.0, events_per_present=100.0)
 
 
 def small(corpus: Corpus) -> Corpus:
@@ -110,21 +111,27 @@ def _clip_values(
     random: np.random.Generator, corpus: Corpus, events: list[tuple[int, float, float]]
 ) -> NDArray[np.float32]:
     """(frames, classes) scores of one clip."""
-    shape = corpus.num_classes, corpus.num_frames
-    noise = _smoothed(random.standard_normal(shape, dtype=np.float32), 7)
-    logits = 0.8 * noise - 4.5
-    bumps = random.random(corpus.num_classes) < 0.05
-    logits[bumps] += 2.0 * np.abs(_smoothed(random.standard_normal((int(bumps.sum()), shape[1]), dtype=np.float32), 31))
+    raised = np.zeros((corpus.num_classes, corpus.num_frames), dtype=np.float32)
+    signs = random.random(corpus.num_classes) < 0.05
+    bumps = random.standard_normal((int(signs.sum()), corpus.num_frames), dtype=np.float32)
+    raised[signs] = 2.0 * np.abs(_smoothed(bumps, 31))
     for label, onset, offset in events:
         edges = np.array([onset, offset]) + random.normal(0.0, 0.1, 2)
         first, last = np.clip(np.rint(edges / corpus.frame_seconds), 0, corpus.num_frames).astype(int)
         height = corpus.quality * float(random.normal(1.5, 0.6))
-        logits[label, first : max(last, first + 1)] += height
+        heard = [(label, height)]
         if random.random() < 0.1:
-            logits[int(random.integers(corpus.num_classes)), first : max(last, first + 1)] += 0.6 * height
-    values = 1.0 / (1.0 + np.exp(-logits))
+            heard.append((int(random.integers(corpus.num_classes)), 0.6 * height))
+        for as_label, by in heard:
+            raised[as_label, first : max(last, first + 1)] += by
+            signs[as_label] = True
+    if not corpus.zero_below:
+        signs[:] = True
+    noise = random.standard_normal((int(signs.sum()), corpus.num_frames), dtype=np.float32)
+    values = np.zeros_like(raised)
+    values[signs] = 1.0 / (1.0 + np.exp(-(raised[signs] + 0.8 * _smoothed(noise, 7) + corpus.silence)))
     values[values < corpus.zero_below] = 0.0
-    return np.ascontiguousarray(values.T, dtype=np.float32)
+    return np.ascontiguousarray(values.T)
 
 
 def _smoothed(noise: NDArray[np.float32], width: int) -> NDArray[np.float32]:

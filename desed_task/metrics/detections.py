@@ -131,10 +131,13 @@ def gather_points(points: Mapping[float, EventTable], truth: Truth) -> PointDete
     thresholds = np.array(sorted(points, reverse=True), dtype=np.float64)
     clip_of = {audio_id: number for number, audio_id in enumerate(truth.audio_ids)}
     label_of = {name: number for number, name in enumerate(truth.labels)}
+    clip_of_file: dict[str, int] = {}
     columns: list[list[NDArray[Any]]] = []
     for point, threshold in enumerate(thresholds.tolist()):
         table = points[threshold]
-        clip_of_file = {filename: clip_of.get(audio_id_of(filename), -1) for filename in table.filenames}
+        # most names come again at every point
+        new = (filename for filename in table.filenames if filename not in clip_of_file)
+        clip_of_file.update({filename: clip_of.get(audio_id_of(filename), -1) for filename in new})
         clip = np.array([clip_of_file[name] for name in table.filename.tolist()], dtype=np.int64)
         label = np.array([label_of.get(name, -1) for name in table.event_label.tolist()], dtype=np.int64)
         times = truth.ticks(table.onset), truth.ticks(table.offset)
