@@ -39,6 +39,7 @@ def headline_table(systems: Sequence[SystemView]) -> Html:
                 element("th", line_sample(k), system.name, scope="row", role="rowheader"),
                 *cells,
                 class_=system_style(k),
+                role="row",
             )
         )
     table = element(
