@@ -57,8 +57,11 @@ class Truth:
 
     @property
     def event_arrays(self) -> tuple[Any, ...]:
-        """first_event, label, onset, offset, disjoint, whole: the events as the kernels take them."""
-        return self.first_event, self.label, self.onset, self.offset, self.disjoint, self.whole
+        """first_event, label, onset, offset, disjoint, whole: the events as the kernels take them.
+
+        disjoint lets kernels subtract running sums, which is exact for whole ticks only.
+        """
+        return self.first_event, self.label, self.onset, self.offset, self.disjoint and self.whole, self.whole
 
     def ticks(self, seconds: NDArray[np.float64]) -> Times:
         """Seconds, any shape, as the nearest ticks (as they are where the rules do not round)."""

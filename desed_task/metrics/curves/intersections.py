@@ -48,7 +48,7 @@ def _first_from(sorted_times: Array, start: int, stop: int, time: float) -> int:
 def _enough(shared: float, length: float, fraction: float, whole: bool) -> bool:
     """Whether `shared` is so large a part of `length`; whole: both are whole ticks."""
     if whole:
-        return bool(shared >= np.rint(fraction * length))
+        return bool(shared >= np.rint(fraction * length)) and shared > 0
     return bool(shared / length >= fraction)
 
 

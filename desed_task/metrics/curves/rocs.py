@@ -16,6 +16,10 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 
+# Rates per hour that differ by less are the same: cross-trigger rates are added and taken back, which floats do to
+# their last digits only. Without an oracle the higher ratio of one rate must win whichever came first.
+SAME_RATE = 1e-9
+
 
 @njit(cache=True, nogil=True)
 def class_curve(
@@ -76,7 +80,7 @@ def class_curve(
     kept = 0
     for point in order:
         rate, ratio = rate_at[point], ratio_at[point]
-        if kept and rate == rates[kept - 1]:
+        if kept and rate - rates[kept - 1] <= SAME_RATE * max(rate, 1.0):
             if ratio > ratios[kept - 1]:
                 ratios[kept - 1], thresholds[kept - 1] = ratio, threshold_at[point]
             continue

@@ -58,14 +58,12 @@ def exact_psds(
     """PSDS over all thresholds. DesedTaskError for `oracle=False` where the installed version does not know it."""
     with quiet():
         scorer = load("sed_scores_eval.intersection_based")
-        options = _scenario_options(scenario)
-        if not oracle:
-            if "non_oracle" not in inspect.signature(scorer.psds).parameters:
-                raise DesedTaskError("the installed sed_scores_eval does not know noPSDS (oracle=False)")
-            options["non_oracle"] = True
+        if not oracle and "non_oracle" not in inspect.signature(scorer.psds).parameters:
+            raise DesedTaskError("the installed sed_scores_eval does not know noPSDS (oracle=False)")
         inputs = _inputs(scores, ground_truth, durations)
         if inputs is None:
             return Psds(None, {})
+        options = _scenario_options(scenario, inputs.labels) | ({} if oracle else {"non_oracle": True})
         return _psds_of(scorer.psds(inputs.frames, inputs.events, inputs.seconds, **options))
 
 
@@ -87,7 +85,7 @@ def independent_psds(
             known[0].seconds,
             postprocessing_functions=[None] * len(known),
             scores_processed=[inputs.frames for inputs in known],
-            **_scenario_options(scenario),
+            **_scenario_options(scenario, known[0].labels),
         )
         return _psds_of(found)
 
@@ -188,13 +186,13 @@ def _refuse_touching(events: Mapping[str, Sequence[tuple[float, float, str]]]) -
             end[label] = offset
 
 
-def _scenario_options(scenario: PsdsScenario) -> dict[str, Any]:
+def _scenario_options(scenario: PsdsScenario, labels: Sequence[str]) -> dict[str, Any]:
     criteria = scenario.criteria
     options: dict[str, Any] = {"dtc_threshold": criteria.dtc, "gtc_threshold": criteria.gtc}
-    if scenario.alpha_ct:
-        options["cttc_threshold"] = criteria.cttc
-    alphas = {"alpha_ct": scenario.alpha_ct, "alpha_st": scenario.alpha_st, "max_efpr": scenario.max_efpr}
-    return options | alphas
+    options |= {"alpha_st": scenario.alpha_st, "max_efpr": scenario.max_efpr}
+    if scenario.alpha_ct and len(labels) > 1:  # it fails on cross-triggers of a single class, of which there are none
+        options |= {"cttc_threshold": criteria.cttc, "alpha_ct": scenario.alpha_ct}
+    return options
 
 
 def _psds_of(found: tuple[Any, ...]) -> Psds:
