@@ -1,8 +1,9 @@
 """The ESC-10 table of the README: what training with a mean teacher is worth, on soundscapes of real recordings.
 
-Reads the run folders that train_sed.py made from confs/sed/esc10.yaml, confs/sed/esc10_supervised.yaml and an untrained
-model, prints one Markdown table, and writes it as rows of `name value unit peer peer_value ratio machine` (--json) and
-all scores for later analysis (--scores, a compressed .npz, values to 1/65535). The command stands in the README.
+Scores the run folders that train_sed.py made from confs/sed/esc10.yaml, confs/sed/esc10_supervised.yaml and an
+untrained model, prints one Markdown table with 95 % intervals over test clips, and writes it as rows of `name value
+unit peer peer_value ratio machine` (--json) and all scores for later analysis (--scores, a compressed .npz, values to
+1/65535). The command stands in the README.
 """
 
 from __future__ import annotations
@@ -17,10 +18,12 @@ from statistics import median
 from typing import Any
 
 import numpy as np
+from rescoring import score_run
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from desed_task.command_line import RecipeParser, run_recipe, show
 from desed_task.errors import DesedTaskError
+from desed_task.metrics.report import Report
 
 FIGURES = {
     "psds1": "PSDS1",
@@ -46,7 +49,8 @@ def main(argv: Sequence[str]) -> int:
         "supervised only": (runs["supervised"], "student"),
         "untrained": (runs["untrained"], "student"),
     }
-    reports = {name: _read_report(run, model) for name, (run, model) in systems.items()}
+    scored = {run: score_run(run) for run in set(runs.values())}
+    reports = {name: scored[run][model] for name, (run, model) in systems.items()}
     show(_table(reports, {name: _training_cost(run) for name, (run, _) in systems.items()}))
     if arguments.json:
         arguments.json.parent.mkdir(parents=True, exist_ok=True)
@@ -63,14 +67,6 @@ def _newest_run(log_dir: Path) -> Path:
     return runs[-1]
 
 
-def _read_report(run: Path, model: str) -> dict[str, Any]:
-    path = run / "metrics_test" / model / "report.json"
-    if not path.is_file():
-        raise DesedTaskError(f"{path}: no report; the run has not been tested")
-    report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return report
-
-
 def _training_cost(run: Path) -> tuple[int, float]:
     """Optimiser steps, and minutes at the run's median step: what else the machine did meanwhile does not count."""
     events = EventAccumulator(str(run))
@@ -83,26 +79,36 @@ def _training_cost(run: Path) -> tuple[int, float]:
     return steps, steps * median(pace) / 60.0 if pace else 0.0
 
 
-def _table(reports: dict[str, dict[str, Any]], costs: dict[str, tuple[int, float]]) -> str:
+def _table(reports: dict[str, Report], costs: dict[str, tuple[int, float]]) -> str:
     header = ["system", *FIGURES.values(), "steps", "minutes"]
     lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
     for name, report in reports.items():
-        figures = [f"{report[figure] or 0.0:.3f}" for figure in FIGURES]
+        figures = [_cell(report, figure) for figure in FIGURES]
         steps, minutes = costs[name]
         lines.append("| " + " | ".join([name, *figures, str(steps), f"{minutes:.0f}"]) + " |")
     return "\n".join(lines)
 
 
-def _rows(reports: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+def _cell(report: Report, figure: str) -> str:
+    """The figure and its interval."""
+    value, interval = getattr(report, figure) or 0.0, report.intervals.get(figure)
+    if interval is None or interval.low is None or interval.high is None:
+        return f"{value:.3f}"
+    return f"{value:.3f} ({interval.low:.3f}-{interval.high:.3f})"
+
+
+def _rows(reports: dict[str, Report]) -> list[dict[str, Any]]:
     machine = f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}, no GPU"
     rows = []
     for name, report in reports.items():
         for figure in FIGURES:
-            value, peer = report[figure] or 0.0, reports["supervised only"][figure] or 0.0
+            value, peer = (getattr(of_one, figure) or 0.0 for of_one in (report, reports["supervised only"]))
+            interval = report.intervals.get(figure)
             rows.append(
                 {
                     "name": f"esc10 {figure} {name}",
                     "value": value,
+                    "interval": [interval.low, interval.high] if interval else None,
                     "unit": "fraction",
                     "peer": "supervised only",
                     "peer_value": peer,

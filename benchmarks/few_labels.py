@@ -6,8 +6,10 @@ Trains, per corpus and seed, the same model on the same labelled clips for the s
     mean teacher, 2022     the options of confs/sed/compat_2022.yaml that act on training and testing
     supervised             no teacher, no unlabeled clips (half of the clips, one pass instead of two)
 
-Finished runs are not repeated. Prints a Markdown table per corpus, mean over the seeds with the 95 % interval of
-the mean, and of the difference to the default mean-teacher student, paired by seed; --json FILE keeps the numbers.
+Finished runs are not repeated; their scores are evaluated anew. Prints a Markdown table per corpus: the mean over the
+seeds with the 95 % interval of the mean, the difference to the default mean-teacher student, paired by seed, and in
+square brackets the 95 % interval of that difference over test clips (paired bootstrap of the mean over the seeds).
+--json FILE keeps the numbers.
 
     python recipes/generate_soundscapes.py --conf_file confs/soundscapes/few_labels.yaml --output_dir data/few_labels
     python recipes/generate_soundscapes.py --conf_file confs/soundscapes/esc10_semi.yaml --output_dir data/esc10_semi \
@@ -28,10 +30,14 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from rescoring import score_run
 
 from desed_task.command_line import RecipeParser, run_recipe, show
 from desed_task.errors import DesedTaskError
+from desed_task.metrics.bootstrap import Difference, sample_figures
 from desed_task.metrics.intervals import spread
+from desed_task.metrics.report import Report
+from desed_task.metrics.uncertainty import resampled_figures, samples_of
 
 ROOT = Path(__file__).resolve().parent.parent
 CORPORA = {"procedural": "few_labels", "ESC-10": "esc10_semi"}
@@ -66,15 +72,15 @@ class Run:
         """Its log folder, which holds one finished version_N or is not finished."""
         return self.log_dir / CORPORA[self.corpus] / self.system.replace(", ", "_").replace(" ", "_") / str(self.seed)
 
-    def reports(self) -> dict[str, dict[str, Any]]:
-        """student, teacher -> report; empty when the run is not finished."""
-        paths = sorted(self.folder.glob("version_*/metrics_test/*/report.json"))
-        return {path.parent.name: json.loads(path.read_text(encoding="utf-8")) for path in paths}
-
     @property
     def is_finished(self) -> bool:
         """Whether every model was tested."""
-        return len(self.reports()) == (1 if self.system == "supervised" else 2)
+        reports = list(self.folder.glob("version_*/metrics_test/*/report.json"))
+        return len(reports) == (1 if self.system == "supervised" else 2)
+
+    def reports(self) -> dict[str, Report]:
+        """student, teacher -> report; empty when the run is not finished."""
+        return score_run(next(self.folder.glob("version_*"))) if self.is_finished else {}
 
     def train(self, num_threads: int, further: Sequence[str]) -> None:
         """Run the recipe in a process of its own, with `further` overrides."""
@@ -135,11 +141,15 @@ def _rows(corpus: str, runs: Sequence[Run]) -> Iterator[dict[str, Any]]:
         seeds = [seed for seed in seeds if PEER[1] in reports[PEER[0], seed]]
         if not seeds:
             continue
+        of_system = [reports[system, seed][model] for seed in seeds]
+        of_peer = [reports[PEER[0], seed][PEER[1]] for seed in seeds]
+        over_clips = _differences_over_clips(of_system, of_peer)
         for figure in FIGURES:
-            values = [reports[system, seed][model][figure] or 0.0 for seed in seeds]
-            peers = [reports[PEER[0], seed][PEER[1]][figure] or 0.0 for seed in seeds]
+            values = [getattr(report, figure) or 0.0 for report in of_system]
+            peers = [getattr(report, figure) or 0.0 for report in of_peer]
             value, peer = spread(values), spread(peers)
             difference = spread([mine - theirs for mine, theirs in zip(values, peers, strict=True)])
+            clips = over_clips.get(figure)
             yield {
                 "name": f"few labels {corpus} {figure} {system}, {model}",
                 "corpus": corpus,
@@ -154,9 +164,24 @@ def _rows(corpus: str, runs: Sequence[Run]) -> Iterator[dict[str, Any]]:
                 "peer_value": peer.mean,
                 "difference": difference.mean,
                 "difference_half_width": difference.half_width,
+                "difference_over_clips": [clips.low, clips.high] if clips else None,
+                "p_over_clips": clips.p_value if clips else None,
                 "ratio": value.mean / peer.mean if peer.mean else None,
                 "machine": machine,
             }
+
+
+def _differences_over_clips(systems: Sequence[Report], peers: Sequence[Report]) -> dict[str, Difference]:
+    """figure -> difference of the means over the seeds, resampled over the test clips."""
+    resampled = []
+    for reports in (systems, peers):
+        figures = [report.evidence.figures for report in reports if report.evidence is not None]
+        runs = [resampled_figures(of_run) for of_run in figures]
+        names = set.intersection(*(set(run) for run in runs))
+        common = [{name: run[name] for name in FIGURES if name in names} for run in runs]
+        resampled.append(sample_figures(common, samples_of(figures[0].truth.num_clips), num_threads=2))
+    mine, theirs = resampled
+    return {name: mine[name].difference(theirs[name]) for name in mine if name in theirs}
 
 
 def _table(corpus: str, rows: Sequence[dict[str, Any]]) -> str:
@@ -174,7 +199,9 @@ def _cell(row: dict[str, Any]) -> str:
     text = f"{row['value']:.3f} ± {row['half_width']:.3f}"
     if row["system"] == ", ".join(PEER):
         return text
-    return f"{text} ({row['difference']:+.3f} ± {row['difference_half_width']:.3f})"
+    text += f" ({row['difference']:+.3f} ± {row['difference_half_width']:.3f})"
+    low, high = row["difference_over_clips"] or (None, None)
+    return text if low is None else f"{text} [{low:+.3f}, {high:+.3f}]"
 
 
 if __name__ == "__main__":
