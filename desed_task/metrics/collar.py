@@ -55,6 +55,10 @@ class Collar:
         """(clips, classes) events."""
         return truth.num_events()
 
+    def pair(self, points: PointDetections, truth: Truth) -> NDArray[np.int64]:
+        """(detections,) the event of the truth that each detection of one operating point pairs with, -1 for none."""
+        return self._match(points, truth)[1]
+
     def count_substitutions(self, points: PointDetections, truth: Truth) -> int:
         """Detections of one operating point that miss their class, but lie within the collars of an event of another.
 
