@@ -59,6 +59,6 @@ def _selection_figure(
     truth = EventTable(clip_set.events)
     try:
         return metric, selection_figure(scores, truth, durations, system.postprocessing, metric)
-    except Exception as error:  # scorers are outside packages: their traceback must not end hours of training
+    except Exception as error:  # hours of training must not end in the traceback of one figure
         LOG.warning("%s of %s could not be computed and counts 0: %s", metric, clip_set.name, error)
         return metric, 0.0
