@@ -1,6 +1,6 @@
 """PSDS as its definition reads: every threshold, decode, match, count, one after another. Slow, and hard to get wrong.
 
-From C. Bilen et al. (arXiv 1910.08440) and the definitions on top of `psds` and `intersection`; shares no code with them.
+From C. Bilen et al. (arXiv 1910.08440) and the definitions on top of `psds` and `intersection`, with none of their code.
 """
 
 from __future__ import annotations
@@ -108,7 +108,11 @@ def _every_point(
     points: Mapping[float, EventTable] | None,
 ) -> list[dict[str, list[Span]]]:
     if points is not None:
-        tables = [{audio_id_of(name): of_clip for name, of_clip in table.items()} for table in points.values()]
+        seconds = {audio_id_of(name): duration for name, duration in data.durations.items()}
+        tables = [
+            {name: [e for e in of_clip if e.onset < seconds[name]] for name, of_clip in table.by_audio_id().items()}
+            for table in points.values()
+        ]
         return [{name: _spans(table.get(name, ()), label, scale, rules) for name in clips} for table in tables]
     number = data.labels.index(label)
     thresholds = np.unique(np.concatenate([data.scores[name].values[:, number] for name in clips]))

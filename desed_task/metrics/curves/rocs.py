@@ -77,10 +77,10 @@ def class_curve(
         count += 1
     order = np.argsort(rate_at[:count], kind="mergesort")
     rates, ratios, thresholds = np.empty(count), np.empty(count), np.empty(count)
-    kept = 0
+    kept, apart = 0, 0.0 if oracle else SAME_RATE
     for point in order:
         rate, ratio = rate_at[point], ratio_at[point]
-        if kept and rate - rates[kept - 1] <= SAME_RATE * max(rate, 1.0):
+        if kept and rate - rates[kept - 1] <= apart * max(rate, 1.0):
             if ratio > ratios[kept - 1]:
                 ratios[kept - 1], thresholds[kept - 1] = ratio, threshold_at[point]
             continue

@@ -79,13 +79,16 @@ def independent_psds(
         known = [inputs for inputs in every if inputs is not None]
         if not known:
             return Psds(None, {})
-        found = load("sed_scores_eval.intersection_based").postprocessing_independent_psds(
+        scorer, options = load("sed_scores_eval.intersection_based"), _scenario_options(scenario, known[0].labels)
+        matching = {name: value for name, value in options.items() if name.endswith("_threshold")}
+        found = scorer.postprocessing_independent_psds(
             None,
             known[0].events,
             known[0].seconds,
-            postprocessing_functions=[None] * len(known),
-            scores_processed=[inputs.frames for inputs in known],
-            **_scenario_options(scenario, known[0].labels),
+            postprocessing_functions=None,
+            # given scores, this version asks for no process at all and fails; given deltas, it needs none
+            deltas=[scorer.intermediate_statistics_deltas(one.frames, one.events, **matching) for one in known],
+            **options,
         )
         return _psds_of(found)
 
