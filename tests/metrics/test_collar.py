@@ -195,12 +195,13 @@ def test_drawn_sets_are_counted_as_by_hand(seed: int, overlaps: bool) -> None:
     assert_counted_as_by_hand(draw_set(seed, frame_seconds=0.1, even_frames=seed % 2 == 0, overlaps=overlaps))
 
 
+@pytest.mark.parametrize("rules", [ALLOW, SED_EVAL_RULES])
 @pytest.mark.parametrize("seed", range(10))
-def test_points_and_thresholds_agree(seed: int) -> None:
+def test_points_and_thresholds_agree(seed: int, rules: Rules) -> None:
     data = crowded(seed)
     levels = (0.6, 0.4, 0.3, 0.1)
-    deltas = deltas_of(data)
-    (of_points,) = point_deltas({level: data.at(level - 1e-6) for level in levels}, data.truth(ALLOW), [Collar()])
+    deltas = deltas_of(data, rules)
+    (of_points,) = point_deltas({level: data.at(level - 1e-6) for level in levels}, data.truth(rules), [Collar()])
     for number in range(2):
         counts, at_points = counts_at(deltas, number), counts_at(of_points, number)
         for level in levels:
