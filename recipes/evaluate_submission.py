@@ -14,8 +14,7 @@ from __future__ import annotations
 
 import argparse
 import logging
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -47,7 +46,7 @@ def main(argv: Sequence[str]) -> int:
     paths = _paths(arguments.submission, arguments.baseline)
     with ExitStack() as opened:
         submissions = _open_all(paths, evaluation_set, arguments.year, opened)
-        baseline_path = None if arguments.baseline is None else arguments.baseline.resolve()
+        baseline_path = _require_one_baseline(submissions, arguments.baseline)
         systems, baseline = _evaluate_all(submissions, evaluation_set, measuring, baseline_path)
         standings = standings_of(systems, edition_of(arguments.year), baseline)
         page = page_of(systems, standings, evaluation_set, measuring, arguments.year)
@@ -59,8 +58,10 @@ def main(argv: Sequence[str]) -> int:
 
 def _paths(submissions: Sequence[Path], baseline: Path | None) -> list[Path]:
     """What is to be opened, each once, the baseline last unless it is one of the submissions."""
-    every = [*submissions, *([] if baseline is None else [baseline])]
-    return list({path.resolve(): path for path in reversed(every)}.values())[::-1]
+    found: dict[Path, Path] = {}
+    for path in (*submissions, *([] if baseline is None else [baseline])):
+        found.setdefault(path.resolve(), path)
+    return list(found.values())
 
 
 def _open_all(paths: Sequence[Path], evaluation_set: EvaluationSet, year: int, opened: ExitStack) -> list[Submission]:
@@ -77,25 +78,39 @@ def _open_all(paths: Sequence[Path], evaluation_set: EvaluationSet, year: int, o
     return submissions
 
 
+def _require_one_baseline(submissions: Sequence[Submission], baseline: Path | None) -> Path | None:
+    """The baseline's path as it was opened; SubmissionError when it holds several systems."""
+    for submission in submissions:
+        if baseline is not None and submission.path.resolve() == baseline.resolve():
+            if len(submission.systems) > 1:
+                raise SubmissionError(f"--baseline {baseline}: holds {len(submission.systems)} systems; name one")
+            return submission.path
+    return None
+
+
 def _evaluate_all(
-    submissions: Sequence[Submission],
-    evaluation_set: EvaluationSet,
-    measuring: Measuring,
-    baseline_path: Path | None,
+    submissions: Sequence[Submission], evaluation_set: EvaluationSet, measuring: Measuring, baseline_path: Path | None
 ) -> tuple[list[EvaluatedSystem], EvaluatedSystem | None]:
     """Every system, and the baseline among them."""
-    count = Counter(system.label for submission in submissions for system in submission.systems)
+    pairs = [(submission.path, system) for submission in submissions for system in submission.systems]
+    names = _names([(path, system.label) for path, system in pairs])
     systems: list[EvaluatedSystem] = []
     baseline = None
-    for submission in submissions:
-        is_baseline = baseline_path is not None and submission.path.resolve() == baseline_path
-        if is_baseline and len(submission.systems) > 1:
-            raise SubmissionError(f"--baseline {submission.path}: holds {len(submission.systems)} systems; name one")
-        for system in submission.systems:
-            name = system.label if count[system.label] == 1 else f"{system.label} ({submission.path})"
-            systems.append(evaluate_system(name, system, evaluation_set, measuring))
-            baseline = systems[-1] if is_baseline else baseline
+    for name, (path, system) in zip(names, pairs, strict=True):
+        systems.append(evaluate_system(name, system, evaluation_set, measuring))
+        baseline = systems[-1] if path == baseline_path else baseline
     return systems, baseline
+
+
+def _names(labels: Sequence[tuple[Path, str]]) -> list[str]:
+    """The labels, with as much of the path as tells them apart."""
+    ways: tuple[Callable[[Path, str], str], ...] = (
+        lambda _, label: label,
+        lambda path, label: f"{label} ({path.resolve().parent.name}/{path.name})",
+    )
+    every = ([way(path, label) for path, label in labels] for way in ways)
+    by_path = [f"{label} ({path})" for path, label in labels]
+    return next((names for names in every if len(set(names)) == len(names)), by_path)
 
 
 def _parser() -> RecipeParser:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from desed_task.metrics.counts import F1
 from desed_task.metrics.deltas import Deltas
 from desed_task.metrics.f1 import f1_curve
 from desed_task.submission.decisions import worst_timelines
@@ -121,13 +122,20 @@ def _operating_curve(shown: EvaluatedRun, measuring: Measuring) -> OperatingCurv
         OperatingPoint(*row)
         for row in zip(thresholds.tolist(), precision.tolist(), recall.tolist(), f1.tolist(), strict=True)
     ]
-    given = None
-    if shown.run.events is None and shown.figures.collar.macro is not None:
-        # score > threshold is score >= the next higher one
-        above = [point for point in points if point.threshold > measuring.threshold - 1e-9]
-        given = above[0] if above else None
+    given = None if shown.run.events is not None else _given_point(shown.figures.collar, measuring.threshold)
     criterion = "collar F1, mean over classes, one threshold for all"
     return OperatingCurve(criterion, thresholds, precision, recall, f1, points[int(np.nanargmax(f1))], given)
+
+
+def _given_point(collar: F1, threshold: float) -> OperatingPoint | None:
+    """Where the system's own F1 lies on the curve."""
+    counts = [one for one in collar.per_class.values() if one.num_reference]
+    if collar.macro is None or not 0.0 <= threshold <= 1.0:
+        return None
+    precisions = [one.tp / one.num_detected for one in counts if one.num_detected]
+    recalls = [one.tp / one.num_reference for one in counts]
+    precision = float(np.mean(precisions)) if precisions else None
+    return OperatingPoint(threshold, precision, float(np.mean(recalls)), collar.macro)
 
 
 def _macro_curve(
