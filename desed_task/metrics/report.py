@@ -166,6 +166,7 @@ def evaluate(
     figures = replace(figures, problems=(*attempt.problems, *figures.problems))
     by_filename = {clips.filename[audio_id]: clip for audio_id, clip in filtered.items()}
     points = detect_at_thresholds(by_filename, threshold_grid(num_thresholds))
+    as_listed = replace(rules, overlap="allow")
     detections = EventTable({name: postprocessing.detect_at(clip) for name, clip in by_filename.items()})
     return replace(
         build_report(figures, tagging, len(scores), expected),
@@ -177,8 +178,8 @@ def evaluate(
             points,
             clips.scores,
             filtered,
-            collar_f1(detections, clips.reference).table,
-            segment_f1(detections, clips.reference).table,
+            collar_f1(detections, clips.reference, as_listed).table,
+            segment_f1(detections, clips.reference, as_listed).table,
         ),
         **({} if undefined is not None else _sampled(points, truth)),
     )
