@@ -1,6 +1,6 @@
 """PSDS as its definition reads: every threshold, decode, match, count, one after another. Slow, and hard to get wrong.
 
-From C. Bilen et al. (arXiv 1910.08440) and the definitions on top of `psds` and `intersection`, with none of their code.
+From C. Bilen et al. (arXiv 1910.08440) and the definitions on top of `psds` and `intersection`, with none of that code.
 """
 
 from __future__ import annotations
