@@ -20,7 +20,8 @@ from desed_task.scores import ScoreTable
 
 @dataclass(frozen=True)
 class Corpus:
-    """What to draw. present: share of clip-classes with events; events_per_present: their mean number of events.
+    """What to draw. present: share of clip-classes with events; events_per_present: their mean number of events;
+    noisy: share of clip-classes with bumps in their scores that mean nothing.
 
     frame_seconds and duration in seconds. quality: how far events raise the logits, from about `silence`. zero_below:
     lower scores are zero; if there is such a limit, so are all scores of a class of which there is no sign in the clip.
@@ -33,6 +34,7 @@ class Corpus:
     duration: float
     present: float = 0.2
     events_per_present: float = 1.8
+    noisy: float = 0.05
     zero_below: float = 0.0
     quality: float = 3.0
     silence: float = -4.5
@@ -112,7 +114,7 @@ def _clip_values(
 ) -> NDArray[np.float32]:
     """(frames, classes) scores of one clip."""
     raised = np.zeros((corpus.num_classes, corpus.num_frames), dtype=np.float32)
-    signs = random.random(corpus.num_classes) < 0.05
+    signs = random.random(corpus.num_classes) < corpus.noisy
     bumps = random.standard_normal((int(signs.sum()), corpus.num_frames), dtype=np.float32)
     raised[signs] = 2.0 * np.abs(_smoothed(bumps, 31))
     for label, onset, offset in events:
