@@ -6,12 +6,9 @@ are paired whenever and wherever they are compared.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-
-import numpy as np
+from collections.abc import Callable
 
 from desed_task.metrics.bootstrap import Interval, draw_samples, sample_figures
-from desed_task.metrics.deltas import Deltas
 from desed_task.metrics.figures import SCENARIOS, Figures
 from desed_task.metrics.resampled import Figure, SampledF1, SampledPsds, Weights
 
@@ -29,7 +26,7 @@ def resampled_figures(figures: Figures) -> dict[str, Figure]:
         f1 = getattr(figures, criterion)
         if f1.macro is not None:
             deltas = figures.deltas[criterion]
-            found[f"{criterion}_f1_macro"] = SampledF1(deltas, scores_above(deltas, f1.thresholds))
+            found[f"{criterion}_f1_macro"] = SampledF1(deltas, f1.thresholds)
     return found
 
 
@@ -48,9 +45,3 @@ def figure_intervals(
     weights = samples_of(figures.truth.num_clips, num_samples)
     drawn = sample_figures([resampled], weights, num_threads=2, progress=progress)
     return {name: of_one.interval() for name, of_one in drawn.items()}
-
-
-def scores_above(deltas: Deltas, thresholds: Mapping[str, float]) -> dict[str, float]:
-    """The lowest score above each threshold: `score > threshold` as `score >= limit`, in the scores' own precision."""
-    kind = deltas.rows.threshold.dtype.type
-    return {label: float(np.nextafter(kind(threshold), kind(np.inf))) for label, threshold in thresholds.items()}
