@@ -149,7 +149,13 @@ def clip_positions(truth: Truth, names: Iterable[str]) -> dict[str, int]:
 
 
 def _without_overlaps(events: Sequence[Event], rules: Rules) -> Sequence[Event]:
-    return merge_close_events(events, 0.0) if rules.overlap == "merge" and len(events) > 1 else events
+    if rules.overlap != "merge" or len(events) < 2:
+        return events
+    decimals = rules.time_decimals
+    if decimals is not None:  # events that touch but for rounding stay two
+        times = [(round(e.onset, decimals), round(e.offset, decimals), e.event_label) for e in events]
+        events = [Event(onset, offset, label) for onset, offset, label in times if offset > onset]
+    return merge_close_events(events, 0.0)
 
 
 def _overlaps(clip: NDArray[np.int64], label: NDArray[np.int64], onset: Times, offset: Times) -> NDArray[np.int64]:
