@@ -150,6 +150,9 @@ def _outputs(root: Path, folder: Path, label: str, ignored: Callable[[Path], boo
         here = Path(where)
         tables = [here / name for name in sorted(files) if Path(name).suffix.lower() in TABLE_SUFFIXES]
         tables = [path for path in tables if not _NOT_OURS.match(path.name) and not ignored(path)]
+        if "detections.tsv" in files:
+            # `recipes/evaluate.py` writes the same events once more, with their scores.
+            tables = [path for path in tables if path.name != "events.tsv"]
         if not tables:
             continue
         if _holds_scores(tables):
@@ -177,9 +180,11 @@ def _kind_of(path: Path) -> str:
 
 
 def _is_other_table(path: Path) -> bool:
-    """A table of something else, such as durations or tags; one with half of an event list's columns is a bad one."""
+    """A sound table of something else: durations, tags, energy. What is broken is no other table, and is checked."""
     cells = {cell.strip() for cell in re.split(r"[\t,]", _header(path))}
-    return not is_event_list(_header(path)) and bool(cells & {"duration", "event_labels", "emissions"})
+    if cells & {"onset", "offset"}:
+        return False
+    return bool(cells & {"duration", "event_label", "event_labels", "emissions"})
 
 
 def _header(path: Path) -> str:

@@ -117,8 +117,8 @@ def _number_of(field: _Field, leaves: list[tuple[tuple[str, ...], str, Any]], pa
         if value is None or isinstance(value, bool) or str(value).strip().lower() in _NOT_GIVEN:
             continue
         number = _quantity(value)
-        if number is not None and not 0.0 <= number < float("inf"):
-            raise SubmissionError(f"{path}: {key}: {value!r} must be a number of at least 0; mend it")
+        if number is not None and not 0.0 < number < float("inf"):
+            raise SubmissionError(f"{path}: {key}: {value!r} must be above 0; mend it, or write !!null")
         if number is not None:
             return number
         texts.append(f"{path}: {key}: {value!r} is not a number; write one, or !!null where it is not known")

@@ -57,16 +57,17 @@ def page_of(
         "intervals": f"95 %, {measuring.num_samples} samples of clips" if measuring.num_samples else "none",
         "ranking": f"rules of {year}",
     }
-    views = [view_of(system, standing, measuring) for system, standing in zip(systems, standings, strict=True)]
+    ranked = len(systems) > 1 or standings[0].ranking_score.value is not None
+    views = [view_of(system, standing, measuring, ranked) for system, standing in zip(systems, standings, strict=True)]
     truth = f"{len(evaluation_set.ground_truth)} events of {len(evaluation_set.truth_labels)} classes"
     title = systems[0].name if len(systems) == 1 else "Leaderboard"
     return Page(title, tuple(views), f"{clips} clips, {truth}", said)
 
 
-def view_of(system: EvaluatedSystem, standing: Standing, measuring: Measuring) -> SystemView:
-    """One system."""
+def view_of(system: EvaluatedSystem, standing: Standing, measuring: Measuring, ranked: bool = True) -> SystemView:
+    """One system; ranked: whether remarks on its ranking matter."""
     report, shown = system.report, system.shown_run()
-    warnings = [*report.warnings, *report.problems, *(r for r in standing.remarks if r not in report.warnings)]
+    warnings = [*report.warnings, *report.problems, *(standing.remarks if ranked else ())]
     if len(system.runs) > 1:
         warnings.append(f"curves and timelines are those of {shown.run.name}, the nearest to the mean of the runs")
     return SystemView(
@@ -85,7 +86,7 @@ def view_of(system: EvaluatedSystem, standing: Standing, measuring: Measuring) -
         files_present=report.files_present,
         files_expected=report.files_expected,
         # The page says itself that files are missing.
-        warnings=tuple(warning for warning in warnings if " files present: " not in warning),
+        warnings=tuple(warning for warning in dict.fromkeys(warnings) if " files present: " not in warning),
     )
 
 

@@ -21,6 +21,7 @@ from sound_submissions import (
     write_scores,
 )
 
+from desed_task.errors import SubmissionError
 from desed_task.metrics.rules import Rules
 from desed_task.submission.checking import Submission
 from desed_task.submission.evaluation_set import EvaluationSet, read_evaluation_set
@@ -100,6 +101,14 @@ def test_operating_points_with_the_decisions_of_the_baseline_beside_them(
     assert shape(tmp_path / "student", evaluation_set) == {"student": {"student": "points events"}}
 
 
+def test_a_broken_operating_point_is_not_overlooked(tmp_path: Path, evaluation_set: EvaluationSet) -> None:
+    write_points(tmp_path / "mine")
+    for content in ("", "nonsense", "onset\tlabel"):
+        (tmp_path / "mine" / "predictions_th_0.90.tsv").write_text(content)
+        with pytest.raises(SubmissionError, match=r"predictions_th_0\.90\.tsv"):
+            opened(tmp_path / "mine", evaluation_set)
+
+
 def test_an_operating_point_without_any_event(tmp_path: Path, evaluation_set: EvaluationSet) -> None:
     write_points(tmp_path / "mine")
     write_lines(tmp_path / "mine" / "predictions_th_0.99.tsv", ("event_label", "onset", "offset", "filename"))
@@ -148,6 +157,8 @@ def test_a_training_run_of_ours_gives_scores_points_and_decisions(
         write_scores(folder / "scores" / kind)
     write_points(folder / "scenario1" / "predictions_dtc0.7_gtc0.7_cttc0.3")
     write_events(folder / "detections.tsv")
+    write_events(folder / "events.tsv")
+    write_lines(folder / "tags.tsv", ("filename", "event_label", "score"), ("a.wav", "Cat", 0.9))
     assert shape(tmp_path / "metrics_test", evaluation_set) == {"student": {"student": "scores raw points events"}}
     assert shape(folder, evaluation_set) == {"student": {"student": "scores raw points events"}}
 
