@@ -12,11 +12,16 @@ from score_sets import ScoreSet, draw_set
 from desed_task.errors import DesedTaskError
 from desed_task.events import Event, EventTable
 from desed_task.labels import LabelSet
+from desed_task.metrics.auroc import segment_auroc
+from desed_task.metrics.collar import Collar
 from desed_task.metrics.deltas import score_deltas
+from desed_task.metrics.f1 import best_f1
+from desed_task.metrics.intersection import Intersection
 from desed_task.metrics.psds import criterion_of, independent_psds
 from desed_task.metrics.reference import by_sed_scores_eval as sed_scores_eval
 from desed_task.metrics.rules import Rules
 from desed_task.metrics.scenarios import PSDS_SCENARIO_1, PSDS_SCENARIO_2, IntersectionCriteria, PsdsScenario
+from desed_task.metrics.segment import Segments
 from desed_task.scores import ScoreTable
 
 pytestmark = pytest.mark.usefixtures("exact_scorer")
@@ -138,6 +143,34 @@ def test_the_best_of_several_post_processings(scenario: PsdsScenario) -> None:
 def smoothed(values: Any) -> Any:
     padded = np.concatenate([values[:1], values, values[-1:]])
     return np.median([padded[:-2], padded[1:-1], padded[2:]], axis=0).astype(values.dtype)
+
+
+def test_best_f1_of_every_criterion() -> None:
+    figures = {
+        Collar(): sed_scores_eval.best_collar_f1,
+        Segments(): sed_scores_eval.best_segment_f1,
+        Intersection(0.5, 0.5): sed_scores_eval.best_intersection_f1,
+    }
+    for seed in SEEDS:
+        data = draw_set(seed, num_frames=(20, 40), silent_seconds=30.0)
+        for deltas, of_theirs in zip(
+            score_deltas(data.scores, data.truth(), list(figures)), figures.values(), strict=True
+        ):
+            ours, theirs = best_f1(deltas), of_theirs(data.scores, data.ground_truth, data.durations)
+            assert ours.macro == pytest.approx(theirs.macro, abs=1e-9)
+            for label, value in theirs.per_class.items():
+                assert ours.per_class[label].f1 == pytest.approx(value, abs=1e-9)
+
+
+@pytest.mark.parametrize("max_rate", [None, 0.1])
+def test_segment_auroc_of_distinct_scores(max_rate: float | None) -> None:
+    for seed in SEEDS:
+        data = draw_set(seed, num_clips=8, num_frames=(20, 40), silent_seconds=10.0, dtype=np.float64)
+        (deltas,) = score_deltas(data.scores, data.truth(), [Segments()])
+        mean, per_class = sed_scores_eval.segment_auroc(data.scores, data.ground_truth, data.durations, max_rate)
+        ours = segment_auroc(deltas, max_rate or 1.0)
+        assert ours.mean == pytest.approx(mean, abs=1e-9)
+        assert ours.per_class == pytest.approx(per_class, abs=1e-9)
 
 
 def test_what_it_cannot_score_is_one_sentence() -> None:
