@@ -20,7 +20,7 @@ def page(project: Path) -> str:
 
 def rows(page: str, heading: str) -> list[list[str]]:
     """The cells of the first table below a heading, without its head."""
-    table = page.partition(f"\n{heading}\n")[2].split("\n\n|", 1)[1].split("\n\n")[0]
+    table = ("\n" + page.partition(f"\n{heading}\n")[2]).split("\n\n|", 1)[1].split("\n\n")[0]
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()][2:]
 
 
