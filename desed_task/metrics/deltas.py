@@ -11,15 +11,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from itertools import islice, pairwise
-from typing import Protocol
+from dataclasses import dataclass, fields, replace
+from itertools import islice
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from desed_task.events import EventTable
 from desed_task.metrics.detections import PointDetections, ScoreBatch, batch_scores, gather_points
+from desed_task.metrics.limits import Limits
 from desed_task.metrics.truth import Truth
 from desed_task.scores import ScoreTable
 
@@ -54,7 +55,8 @@ class Deltas:
     """Rows sorted by class and then from the highest threshold down; first_row: (classes + 1,), those of each class.
 
     first_cross: (classes + 1,) likewise for the cross-triggers. num_reference: (clips, classes) items that the
-    reference holds, events or segments.
+    reference holds, events or segments. max_false_alarms: rows beyond so many false alarms of a class are left out;
+    None: all are there.
     """
 
     rows: DeltaRows
@@ -63,6 +65,7 @@ class Deltas:
     first_cross: NDArray[np.int64]
     num_reference: NDArray[np.int32]
     truth: Truth
+    max_false_alarms: int | None = None
 
 
 class Criterion(Protocol):
@@ -83,19 +86,54 @@ def score_deltas(
     truth: Truth,
     criteria: Sequence[Criterion],
     num_threads: int = 1,
+    max_false_alarms: int | None = None,
 ) -> list[Deltas]:
     """The deltas of every criterion over all thresholds, in one pass over the scores, which may be made on the way.
 
-    scores: audio_id -> table, for at least every clip of the truth. DesedTaskError when they do not fit the truth.
+    scores: audio_id -> table, for at least every clip of the truth. max_false_alarms: leave out what lies at thresholds
+    with more false alarms of a class (see `limits`), which saves time and memory; for criteria whose every detection of
+    an absent class is a false alarm. DesedTaskError when scores do not fit the truth.
     """
+    limits = None if max_false_alarms is None else Limits(truth, max_false_alarms)
+    if limits is not None:
+        scores = limits.watch(scores)
+    parts: list[list[DeltaRows]] = []
     pairs = scores.items() if isinstance(scores, Mapping) else scores
-    batches = batch_scores(pairs, truth)
+    for part in _mapped(_matching(criteria, truth, limits), batch_scores(pairs, truth), num_threads):
+        parts.append(part)
+        if limits is not None and limits.have_risen():
+            parts = [[_rows_above(rows, limits.values) for rows in earlier] for earlier in parts]
+    if limits is not None:
+        parts = [[_rows_above(rows, limits.settle()) for rows in part] for part in parts]
+    every = [_sorted([part[k] for part in parts], criterion, truth) for k, criterion in enumerate(criteria)]
+    return [replace(deltas, max_false_alarms=max_false_alarms) for deltas in every]
 
+
+def _matching(
+    criteria: Sequence[Criterion], truth: Truth, limits: Limits | None
+) -> Callable[[ScoreBatch], list[DeltaRows]]:
     def match(batch: ScoreBatch) -> list[DeltaRows]:
-        return [criterion.match_batch(batch, truth) for criterion in criteria]
+        if limits is None:
+            return [criterion.match_batch(batch, truth) for criterion in criteria]
+        # below the limits all is one run: what is there is left out
+        at = limits.values
+        above = replace(batch, values=np.maximum(batch.values, at.astype(batch.values.dtype)[:, None]))
+        return [_rows_above(criterion.match_batch(above, truth), at) for criterion in criteria]
 
-    parts = list(_mapped(match, batches, num_threads))
-    return [_sorted([part[k] for part in parts], c, truth) for k, c in enumerate(criteria)]
+    return match
+
+
+def _rows_above(rows: DeltaRows, limit: NDArray[np.float64]) -> DeltaRows:
+    """Without the rows at or below the limit of their class."""
+    kept = np.flatnonzero(rows.threshold > limit[rows.label])
+    cross = rows.cross
+    if cross is not None:
+        of_cross = np.flatnonzero(cross.threshold > limit[cross.label])
+        cross = CrossRows(*(getattr(cross, field.name)[of_cross] for field in fields(cross)))
+    columns: tuple[NDArray[Any], ...] = (rows.label, rows.threshold, rows.clip)
+    columns = (*columns, rows.true_positives, rows.false_positives)
+    label, threshold, clip, found, failed = (column[kept] for column in columns)
+    return DeltaRows(label, threshold, clip, found, failed, cross)
 
 
 def point_deltas(points: Mapping[float, EventTable], truth: Truth, criteria: Sequence[Criterion]) -> list[Deltas]:
@@ -132,34 +170,43 @@ def _mapped(
 
 def _sorted(parts: Sequence[DeltaRows], criterion: Criterion, truth: Truth) -> Deltas:
     num_classes = len(truth.labels)
-    columns = ("label", "threshold", "clip", "true_positives", "false_positives")
-    rows = [np.concatenate([getattr(part, column) for part in parts]) for column in columns]
-    order, first_row = _order(rows[0], rows[1], num_classes)
-    cross, first_cross = None, np.zeros(num_classes + 1, dtype=np.int64)
+    columns = ("threshold", "clip", "true_positives", "false_positives")
+    (threshold, clip, found, failed), first_row = _by_class(parts, columns, num_classes)
+    rows = DeltaRows(_labels(first_row), threshold, clip, found, failed)
     crosses = [part.cross for part in parts if part.cross is not None]
-    if crosses:
-        columns = ("label", "threshold", "clip", "other", "count")
-        cross_rows = [np.concatenate([getattr(part, column) for part in crosses]) for column in columns]
-        cross_order, first_cross = _order(cross_rows[0], cross_rows[1], num_classes)
-        cross = CrossRows(*(column[cross_order] for column in cross_rows))
-    return Deltas(
-        DeltaRows(*(column[order] for column in rows)),
-        first_row,
-        cross,
-        first_cross,
-        criterion.count_reference(truth),
-        truth,
-    )
+    if not crosses:
+        none = np.zeros(num_classes + 1, dtype=np.int64)
+        return Deltas(rows, first_row, None, none, criterion.count_reference(truth), truth)
+    columns = ("threshold", "clip", "other", "count")
+    (threshold, clip, other, count), first_cross = _by_class(crosses, columns, num_classes)
+    cross = CrossRows(_labels(first_cross), threshold, clip, other, count)
+    return Deltas(rows, first_row, cross, first_cross, criterion.count_reference(truth), truth)
 
 
-def _order(
-    label: NDArray[np.int32], threshold: Thresholds, num_classes: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The order by class and falling threshold, and the first row of each class."""
-    by_class = np.argsort(label.astype(np.int16), kind="stable")  # 16 bits: numpy sorts them by counting
-    first = np.concatenate(([0], np.cumsum(np.bincount(label, minlength=num_classes)))).astype(np.int64)
-    order = np.empty(len(label), dtype=np.int64)
-    for start, stop in pairwise(first.tolist()):
-        rows = by_class[start:stop]
-        order[start:stop] = rows[np.argsort(-threshold[rows])]
-    return order, first
+def _by_class(
+    parts: Sequence[DeltaRows] | Sequence[CrossRows], columns: Sequence[str], num_classes: int
+) -> tuple[list[NDArray[Any]], NDArray[np.int64]]:
+    """The columns of all parts by class and falling threshold, and the first row of each class.
+
+    A class at a time: its rows are sorted near the processor, and no more than one class is in memory twice.
+    """
+    orders = [np.argsort(part.label.astype(np.int16), kind="stable") for part in parts]  # 16 bits: sorted by counting
+    bounds = [np.concatenate(([0], np.cumsum(np.bincount(part.label, minlength=num_classes)))) for part in parts]
+    first_row: NDArray[np.int64] = np.zeros(num_classes + 1, dtype=np.int64)
+    for bound in bounds:
+        first_row += bound
+    joined: list[NDArray[Any]] = [np.empty(first_row[-1], dtype=getattr(parts[0], column).dtype) for column in columns]
+    for label in range(num_classes):
+        own = [order[bound[label] : bound[label + 1]] for order, bound in zip(orders, bounds, strict=True)]
+        threshold, *others = (
+            np.concatenate([getattr(part, column)[rows] for part, rows in zip(parts, own, strict=True)])
+            for column in columns
+        )
+        falling = np.argsort(-threshold)
+        for target, column in zip(joined, (threshold, *others), strict=True):
+            target[first_row[label] : first_row[label + 1]] = column[falling]
+    return joined, first_row
+
+
+def _labels(first_row: NDArray[np.int64]) -> NDArray[np.int32]:
+    return np.repeat(np.arange(len(first_row) - 1, dtype=np.int32), np.diff(first_row))

@@ -96,7 +96,9 @@ def batch_scores(scores: Iterable[tuple[str, ScoreTable]], truth: Truth) -> Iter
     for audio_id, table in scores:
         if table.labels != truth.labels:
             raise DesedTaskError(f"the scores of {audio_id} are not of the classes of the ground truth, in its order")
-        clip = position.pop(audio_id_of(audio_id), None)
+        clip = position.pop(audio_id, None)
+        if clip is None:
+            clip = position.pop(audio_id_of(audio_id), None)
         if clip is None:
             continue
         waiting.append((clip, table))

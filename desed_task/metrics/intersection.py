@@ -90,7 +90,9 @@ class Intersection:
         self, truth: Truth, event: NDArray[np.int64], threshold: Thresholds, time: Times
     ) -> tuple[NDArray[np.int64], Thresholds, NDArray[np.int32]]:
         """Where events that are cut are found (+1) or lost (-1): event, threshold, change, each (rows,)."""
-        order = np.lexsort((-threshold, event))
+        order = np.argsort(-threshold, kind="stable")  # where times are floats, their sums depend on the order
+        kind = np.uint16 if len(truth.onset) < 2**16 else np.int64  # 16 bits: sorted by counting
+        order = order[np.argsort(event[order].astype(kind), kind="stable")]
         columns = event[order], threshold[order], time[order]
         found: tuple[NDArray[np.int64], Thresholds, NDArray[np.int32]]
         found = sum_parts(*columns, truth.onset, truth.offset, truth.whole, self.gtc)

@@ -19,16 +19,18 @@ clips; cross-trigger rates per hour of the other class's events.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from desed_task.metrics.curves.rocs import class_curve, joint_curve, staircase_area
-from desed_task.metrics.deltas import Deltas
+from desed_task.metrics.deltas import Deltas, score_deltas
 from desed_task.metrics.intersection import Intersection
 from desed_task.metrics.scenarios import PsdsScenario
+from desed_task.metrics.truth import Truth
+from desed_task.scores import ScoreTable
 
 _SECONDS_PER_HOUR = 3600.0
 
@@ -68,7 +70,29 @@ def psds(
 
     weights: (clips,) how often each clip counts, by default once each.
     """
+    if deltas.max_false_alarms is not None:
+        raise ValueError("rows of these deltas have been left out; use psds_of_scores, or deltas with all of them")
     return join_curves(_class_curves(deltas, scenario, oracle, weights), scenario)
+
+
+def psds_of_scores(
+    scores: Mapping[str, ScoreTable] | Iterable[tuple[str, ScoreTable]],
+    truth: Truth,
+    scenarios: Sequence[PsdsScenario],
+    num_threads: int = 1,
+) -> list[Psds]:
+    """The score under every scenario, without what lies beyond `max_efpr`: the fast way to the score itself.
+
+    The same values as by `score_deltas` and `psds`, several times faster and in bounded memory, with no deltas left to
+    resample. scores: see `score_deltas`.
+    """
+    hours = float(truth.clip_seconds.sum()) / _SECONDS_PER_HOUR
+    most = int(max(scenario.max_efpr for scenario in scenarios) * hours) + 1
+    deltas = score_deltas(scores, truth, [criterion_of(scenario) for scenario in scenarios], num_threads, most)
+    return [
+        join_curves(_class_curves(of_one, scenario, True, None), scenario)
+        for of_one, scenario in zip(deltas, scenarios, strict=True)
+    ]
 
 
 def independent_psds(

@@ -10,9 +10,8 @@ from collections.abc import Mapping
 from typing import Literal
 
 from desed_task.events import EventTable
-from desed_task.metrics.deltas import score_deltas
 from desed_task.metrics.event_f1 import collar_f1, intersection_f1, segment_f1
-from desed_task.metrics.psds import criterion_of, psds
+from desed_task.metrics.psds import psds_of_scores
 from desed_task.metrics.scenarios import PSDS_SCENARIO_1, PSDS_SCENARIO_2
 from desed_task.metrics.truth import build_truth
 from desed_task.postprocessing.pipeline import PostProcessing
@@ -37,9 +36,7 @@ def selection_figure(
     if metric in _SCENARIOS:
         tables = {audio_id: postprocessing.filter(clip).table() for audio_id, clip in scores.items()}
         truth = build_truth(ground_truth, durations, postprocessing.labels)
-        scenarios = _SCENARIOS[metric]
-        deltas = score_deltas(tables, truth, [criterion_of(scenario) for scenario in scenarios])
-        return sum(psds(of_one, scenario).value or 0.0 for of_one, scenario in zip(deltas, scenarios, strict=True))
+        return sum(score.value or 0.0 for score in psds_of_scores(tables, truth, _SCENARIOS[metric]))
     detections = EventTable({audio_id: postprocessing.detect(clip) for audio_id, clip in scores.items()})
     if metric == "collar_f1":
         return collar_f1(detections, ground_truth).macro or 0.0

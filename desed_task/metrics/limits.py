@@ -1,0 +1,75 @@
+"""How far down the thresholds matter to a score that looks no further than so many false alarms.
+
+Wherever a clip does not hold a class, its highest score of the class is a false alarm from that threshold down: runs
+grow and join below it, but one at least is left. So when n clips without a class have scores of `limit` or more, the
+class has at least n false alarms at every threshold up to `limit`, and what lies there need not be matched or sorted.
+This is exact for the clips as they are, each counted once, and for nothing else: samples of clips need every row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from desed_task.metrics.truth import Truth
+from desed_task.scores import ScoreTable
+
+
+class Limits:
+    """The limit of each class, from the clips seen so far; it can only rise with more of them.
+
+    max_false_alarms: what has more is not looked at.
+    """
+
+    def __init__(self, truth: Truth, max_false_alarms: int) -> None:
+        self._absent = truth.num_events() == 0
+        self._wanted = max_false_alarms + 1
+        self._position = {audio_id: clip for clip, audio_id in enumerate(truth.audio_ids)}
+        self._highest = np.full((self._wanted, len(truth.labels)), -np.inf)
+        self._waiting: list[NDArray[np.float64]] = []
+        self._risen = False
+        self.values = np.full(len(truth.labels), -np.inf)
+
+    def watch(
+        self, scores: Mapping[str, ScoreTable] | Iterable[tuple[str, ScoreTable]]
+    ) -> Mapping[str, ScoreTable] | Iterator[tuple[str, ScoreTable]]:
+        """The same scores, looked at: all before the first where they are all there, else each as it passes."""
+        if not isinstance(scores, Mapping):
+            return self._passing(scores)
+        for audio_id, table in scores.items():
+            self._add(audio_id, table)
+        self.settle()
+        self._risen = False
+        return scores
+
+    def settle(self) -> NDArray[np.float64]:
+        """(classes,) the limits by all clips seen; -inf where there are not enough of them."""
+        if self._waiting:
+            every = np.concatenate((self._highest, np.stack(self._waiting)))
+            self._highest = -np.partition(-every, self._wanted - 1, axis=0)[: self._wanted]
+            self._waiting = []
+            limits = self._highest.min(axis=0)
+            self._risen = self._risen or bool((limits > self.values).any())
+            self.values = limits
+        return self.values
+
+    def have_risen(self) -> bool:
+        """Whether they have since this was asked last."""
+        risen, self._risen = self._risen, False
+        return risen
+
+    def _passing(self, scores: Iterable[tuple[str, ScoreTable]]) -> Iterator[tuple[str, ScoreTable]]:
+        for audio_id, table in scores:
+            self._add(audio_id, table)
+            # in batches: each costs as much as all clips that are kept
+            if len(self._waiting) >= max(1, self._wanted // 8):
+                self.settle()
+            yield audio_id, table
+
+    def _add(self, audio_id: str, table: ScoreTable) -> None:
+        clip = self._position.get(audio_id)
+        # a window of no length is no detection; where there is one, the clip is simply not counted
+        if clip is not None and len(table.values) and np.diff(table.edges).min() > 0.0:
+            self._waiting.append(np.where(self._absent[clip], table.values.max(axis=0), -np.inf))
