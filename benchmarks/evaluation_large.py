@@ -20,8 +20,7 @@ from tqdm import tqdm
 
 from benchmarks.evaluation_scores import AUDIOSET_STRONG, ONE_HOUR, Corpus, draw_events, draw_scores, small
 from desed_task.events import EventTable
-from desed_task.metrics.deltas import score_deltas
-from desed_task.metrics.psds import criterion_of, psds
+from desed_task.metrics.psds import psds_of_scores
 from desed_task.metrics.scenarios import PSDS_SCENARIO_1, PSDS_SCENARIO_2
 from desed_task.metrics.truth import build_truth
 from desed_task.scores import ScoreTable
@@ -75,8 +74,7 @@ def score(corpus: Corpus, num_threads: int, stopwatch: Stopwatch) -> list[float 
     stopwatch.seconds += time.perf_counter() - start
     truth = build_truth(EventTable(events), corpus.durations, corpus.labels)
     scores = tqdm(stopwatch(draw_scores(corpus, events, SEED)), total=corpus.num_clips, unit="clip", disable=None)
-    deltas = score_deltas(scores, truth, [criterion_of(scenario) for scenario in SCENARIOS], num_threads)
-    return [psds(of_one, scenario).value for of_one, scenario in zip(deltas, SCENARIOS, strict=True)]
+    return [found.value for found in psds_of_scores(scores, truth, SCENARIOS, num_threads)]
 
 
 def peak_bytes() -> int:

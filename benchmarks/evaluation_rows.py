@@ -36,7 +36,7 @@ from desed_task.metrics.bootstrap import draw_samples, sample_figures
 from desed_task.metrics.collar import Collar
 from desed_task.metrics.deltas import Criterion, Deltas, point_deltas, score_deltas
 from desed_task.metrics.f1 import best_f1
-from desed_task.metrics.psds import criterion_of, psds
+from desed_task.metrics.psds import criterion_of, psds, psds_of_scores
 from desed_task.metrics.resampled import Figure, SampledF1, SampledPsds, Weights
 from desed_task.metrics.rules import Rules
 from desed_task.metrics.scenarios import PSDS_SCENARIO_1, PSDS_SCENARIO_2
@@ -95,9 +95,9 @@ def psds_rows(arguments: Namespace) -> Iterator[Row]:
 
     def ours() -> Values:
         truth = case.truth()
-        criteria: list[Criterion] = [*PSDS_CRITERIA, Collar(), Segments()]
-        *of_psds, collar, segments = score_deltas(case.systems[0], truth, criteria)
-        values: Values = _both_psds(of_psds)
+        scores = psds_of_scores(case.systems[0], truth, list(SCENARIOS.values()))
+        values: Values = dict(zip(SCENARIOS, (score.value for score in scores), strict=True))
+        collar, segments = score_deltas(case.systems[0], truth, [Collar(), Segments()])
         return {**values, "collar_f1_best": best_f1(collar).macro, "segment_f1_best": best_f1(segments).macro}
 
     with case.on_disk() as folder, open_peer("psds", folder, arguments.peer_python) as peer:

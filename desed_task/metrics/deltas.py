@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields, replace
-from itertools import islice
+from itertools import islice, pairwise
 from typing import Any, Protocol
 
 import numpy as np
@@ -29,13 +29,16 @@ Thresholds = NDArray[np.float32] | NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class CrossRows:
-    """Cross-triggers: detections of class `label` that fail and lie in events of class `other`. All (rows,)."""
+    """Cross-triggers: detections of class `label` that fail and lie in events of class `other`. All (rows,).
+
+    count: how many more, or what they are worth (see `Intersection.rates`).
+    """
 
     label: NDArray[np.int32]
     threshold: Thresholds
     clip: NDArray[np.int32]
     other: NDArray[np.int32]
-    count: NDArray[np.int32]
+    count: NDArray[np.int32] | NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,10 +105,11 @@ def score_deltas(
     for part in _mapped(_matching(criteria, truth, limits), batch_scores(pairs, truth), num_threads):
         parts.append(part)
         if limits is not None and limits.have_risen():
-            parts = [[_rows_above(rows, limits.values) for rows in earlier] for earlier in parts]
-    if limits is not None:
-        parts = [[_rows_above(rows, limits.settle()) for rows in part] for part in parts]
-    every = [_sorted([part[k] for part in parts], criterion, truth) for k, criterion in enumerate(criteria)]
+            _keep_above(parts, limits.values)
+    limit = None if limits is None else limits.settle()
+    of_criterion = [[part[k] for part in parts] for k in range(len(criteria))]
+    parts.clear()  # what a criterion has sorted is let go before the next one
+    every = [_sorted(of_criterion.pop(0), criterion, truth, limit) for criterion in criteria]
     return [replace(deltas, max_false_alarms=max_false_alarms) for deltas in every]
 
 
@@ -121,6 +125,12 @@ def _matching(
         return [_rows_above(criterion.match_batch(above, truth), at) for criterion in criteria]
 
     return match
+
+
+def _keep_above(parts: list[list[DeltaRows]], limit: NDArray[np.float64]) -> None:
+    """In place, so that no more than one part is in memory twice."""
+    for number, part in enumerate(parts):
+        parts[number] = [_rows_above(rows, limit) for rows in part]
 
 
 def _rows_above(rows: DeltaRows, limit: NDArray[np.float64]) -> DeltaRows:
@@ -168,45 +178,72 @@ def _mapped(
             yield from pool.map(match, group)
 
 
-def _sorted(parts: Sequence[DeltaRows], criterion: Criterion, truth: Truth) -> Deltas:
+def _sorted(
+    parts: list[DeltaRows], criterion: Criterion, truth: Truth, limit: NDArray[np.float64] | None = None
+) -> Deltas:
     num_classes = len(truth.labels)
-    columns = ("threshold", "clip", "true_positives", "false_positives")
-    (threshold, clip, found, failed), first_row = _by_class(parts, columns, num_classes)
-    rows = DeltaRows(_labels(first_row), threshold, clip, found, failed)
     crosses = [part.cross for part in parts if part.cross is not None]
-    if not crosses:
-        none = np.zeros(num_classes + 1, dtype=np.int64)
-        return Deltas(rows, first_row, None, none, criterion.count_reference(truth), truth)
-    columns = ("threshold", "clip", "other", "count")
-    (threshold, clip, other, count), first_cross = _by_class(crosses, columns, num_classes)
-    cross = CrossRows(_labels(first_cross), threshold, clip, other, count)
-    return Deltas(rows, first_row, cross, first_cross, criterion.count_reference(truth), truth)
+    columns = {name: [getattr(part, name) for part in parts] for name in _names(DeltaRows)}
+    parts.clear()
+    cross, first_cross = None, np.zeros(num_classes + 1, dtype=np.int64)
+    if crosses:
+        cross_columns = {name: [getattr(part, name) for part in crosses] for name in _names(CrossRows)}
+        crosses.clear()
+        joined, first_cross = _by_class(cross_columns, num_classes, limit)
+        cross = CrossRows(**joined)
+    joined, first_row = _by_class(columns, num_classes, limit)
+    rows: Any = joined
+    return Deltas(DeltaRows(**rows), first_row, cross, first_cross, criterion.count_reference(truth), truth)
+
+
+def _names(rows: type[DeltaRows] | type[CrossRows]) -> list[str]:
+    return [column.name for column in fields(rows) if column.name != "cross"]
 
 
 def _by_class(
-    parts: Sequence[DeltaRows] | Sequence[CrossRows], columns: Sequence[str], num_classes: int
-) -> tuple[list[NDArray[Any]], NDArray[np.int64]]:
-    """The columns of all parts by class and falling threshold, and the first row of each class.
+    columns: dict[str, list[NDArray[Any]]], num_classes: int, limit: NDArray[np.float64] | None
+) -> tuple[dict[str, NDArray[Any]], NDArray[np.int64]]:
+    """Columns of several parts -> one of each, by class and falling threshold, and the first row of each class.
 
-    A class at a time: its rows are sorted near the processor, and no more than one class is in memory twice.
+    limit: (classes,) rows at or below it are left out. A class at a time, so that its rows are sorted near the
+    processor, and a column at a time, whose parts are let go: the rows of a large corpus fill the memory once.
     """
-    orders = [np.argsort(part.label.astype(np.int16), kind="stable") for part in parts]  # 16 bits: sorted by counting
-    bounds = [np.concatenate(([0], np.cumsum(np.bincount(part.label, minlength=num_classes)))) for part in parts]
-    first_row: NDArray[np.int64] = np.zeros(num_classes + 1, dtype=np.int64)
-    for bound in bounds:
-        first_row += bound
-    joined: list[NDArray[Any]] = [np.empty(first_row[-1], dtype=getattr(parts[0], column).dtype) for column in columns]
-    for label in range(num_classes):
-        own = [order[bound[label] : bound[label + 1]] for order, bound in zip(orders, bounds, strict=True)]
-        threshold, *others = (
-            np.concatenate([getattr(part, column)[rows] for part, rows in zip(parts, own, strict=True)])
-            for column in columns
-        )
-        falling = np.argsort(-threshold)
-        for target, column in zip(joined, (threshold, *others), strict=True):
-            target[first_row[label] : first_row[label + 1]] = column[falling]
+    pieces = _pieces(columns.pop("label"), columns, num_classes)
+    parts = columns.pop("threshold")
+    falling, thresholds = [], []
+    for label, own in enumerate(pieces):
+        values = np.concatenate([part[rows] for part, rows in zip(parts, own, strict=True)])
+        order = np.argsort(-values).astype(np.int32)
+        thresholds.append(values[order])
+        if limit is not None:
+            thresholds[-1] = thresholds[-1][thresholds[-1] > limit[label]]
+        falling.append(order[: len(thresholds[-1])])
+    first_row = np.cumsum([0, *(len(order) for order in falling)], dtype=np.int64)
+    label_of = np.repeat(np.arange(num_classes, dtype=np.int32), np.diff(first_row))
+    joined = {"label": label_of, "threshold": np.concatenate(thresholds)}
+    del thresholds
+    for name in list(columns):
+        parts = columns.pop(name)
+        joined[name] = np.empty(first_row[-1], dtype=parts[0].dtype)
+        for label, own in enumerate(pieces):
+            values = np.concatenate([part[rows] for part, rows in zip(parts, own, strict=True)])
+            joined[name][first_row[label] : first_row[label + 1]] = values[falling[label]]
     return joined, first_row
 
 
-def _labels(first_row: NDArray[np.int64]) -> NDArray[np.int32]:
-    return np.repeat(np.arange(len(first_row) - 1, dtype=np.int32), np.diff(first_row))
+def _pieces(
+    labels: list[NDArray[np.int32]], columns: dict[str, list[NDArray[Any]]], num_classes: int
+) -> list[list[slice]]:
+    """Where each part holds the rows of each class, [class][part].
+
+    Puts the columns of parts that are not in the order of the classes into it.
+    """
+    spans = []
+    for number, label in enumerate(labels):
+        if (np.diff(label) < 0).any():
+            order = np.argsort(label.astype(np.int16), kind="stable")  # 16 bits: sorted by counting
+            for parts in columns.values():
+                parts[number] = parts[number][order]
+        bounds = np.concatenate(([0], np.cumsum(np.bincount(label, minlength=num_classes))))
+        spans.append([slice(start, stop) for start, stop in pairwise(bounds.tolist())])
+    return [list(of_class) for of_class in zip(*spans, strict=True)]

@@ -40,12 +40,14 @@ from desed_task.metrics.truth import Times, Truth
 class Intersection:
     """The criterion: fractions in (0, 1], dtc and cttc of the detection, gtc of the event.
 
-    cttc None: cross-triggers are not counted.
+    cttc None: cross-triggers are not counted. rates: (classes,) what a cross-trigger of each class is worth; where they
+    are given, the runs of scores come with the worth of their cross-triggers instead of one count for each other class.
     """
 
     dtc: float
     gtc: float
     cttc: float | None = None
+    rates: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         for name, value in (("dtc", self.dtc), ("gtc", self.gtc), ("cttc", self.cttc)):
@@ -63,8 +65,11 @@ class Intersection:
         rows: Any = [np.concatenate(columns) for columns in zip(changes, more, strict=True)]
         if self.cttc is None:
             return DeltaRows(*rows)
-        cross = list_cross_changes(*nodes, *truth.event_arrays, fails, self.cttc)
-        return replace(DeltaRows(*rows), cross=CrossRows(*cross))
+        rates = np.array(self.rates, dtype=np.float64)
+        cross = CrossRows(*list_cross_changes(*nodes, *truth.event_arrays, fails, self.cttc, rates))
+        if not self.rates:
+            cross = replace(cross, count=cross.count.astype(np.int32))
+        return replace(DeltaRows(*rows), cross=cross)
 
     def match_points(self, points: PointDetections, truth: Truth) -> DeltaRows:
         """Given operating points of all clips."""
@@ -90,7 +95,8 @@ class Intersection:
         self, truth: Truth, event: NDArray[np.int64], threshold: Thresholds, time: Times
     ) -> tuple[NDArray[np.int64], Thresholds, NDArray[np.int32]]:
         """Where events that are cut are found (+1) or lost (-1): event, threshold, change, each (rows,)."""
-        order = np.argsort(-threshold, kind="stable")  # where times are floats, their sums depend on the order
+        # where times are floats their sums depend on the order, so it must not be left to chance
+        order = np.argsort(-threshold, kind=None if truth.whole else "stable")
         kind = np.uint16 if len(truth.onset) < 2**16 else np.int64  # 16 bits: sorted by counting
         order = order[np.argsort(event[order].astype(kind), kind="stable")]
         columns = event[order], threshold[order], time[order]

@@ -8,7 +8,7 @@ This is exact for the clips as they are, each counted once, and for nothing else
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,10 +36,9 @@ class Limits:
         self, scores: Mapping[str, ScoreTable] | Iterable[tuple[str, ScoreTable]]
     ) -> Mapping[str, ScoreTable] | Iterator[tuple[str, ScoreTable]]:
         """The same scores, looked at: all before the first where they are all there, else each as it passes."""
-        if not isinstance(scores, Mapping):
-            return self._passing(scores)
-        for audio_id, table in scores.items():
-            self._add(audio_id, table)
+        if not isinstance(scores, dict):  # other mappings may read each clip when asked for it
+            return self._passing(scores.items() if isinstance(scores, Mapping) else scores)
+        self._add(list(scores.items()))
         self.settle()
         self._risen = False
         return scores
@@ -62,14 +61,24 @@ class Limits:
 
     def _passing(self, scores: Iterable[tuple[str, ScoreTable]]) -> Iterator[tuple[str, ScoreTable]]:
         for audio_id, table in scores:
-            self._add(audio_id, table)
+            self._add([(audio_id, table)])
             # in batches: each costs as much as all clips that are kept
             if len(self._waiting) >= max(1, self._wanted // 8):
                 self.settle()
             yield audio_id, table
 
-    def _add(self, audio_id: str, table: ScoreTable) -> None:
-        clip = self._position.get(audio_id)
+    def _add(self, scores: Sequence[tuple[str, ScoreTable]]) -> None:
+        clips = [
+            (self._position[name], table) for name, table in scores if name in self._position and table.values.size
+        ]
+        if not clips:
+            return
+        first_frame = np.cumsum([0, *(len(table.values) for _, table in clips)])
+        peaks = np.maximum.reduceat(np.concatenate([table.values for _, table in clips]), first_frame[:-1])
         # a window of no length is no detection; where there is one, the clip is simply not counted
-        if clip is not None and len(table.values) and np.diff(table.edges).min() > 0.0:
-            self._waiting.append(np.where(self._absent[clip], table.values.max(axis=0), -np.inf))
+        lengths = np.diff(np.concatenate([table.edges for _, table in clips]))
+        first_edge = first_frame[:-1] + np.arange(len(clips))
+        lengths[first_edge[1:] - 1] = np.inf  # from one clip to the next
+        counted = np.minimum.reduceat(lengths, first_edge) > 0.0
+        absent = self._absent[[clip for clip, _ in clips]]
+        self._waiting += list(np.where(absent & counted[:, None], peaks, -np.inf))

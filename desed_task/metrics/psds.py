@@ -20,7 +20,8 @@ clips; cross-trigger rates per hour of the other class's events.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,13 +87,15 @@ def psds_of_scores(
     The same values as by `score_deltas` and `psds`, several times faster and in bounded memory, with no deltas left to
     resample. scores: see `score_deltas`.
     """
-    hours = float(truth.clip_seconds.sum()) / _SECONDS_PER_HOUR
-    most = int(max(scenario.max_efpr for scenario in scenarios) * hours) + 1
-    deltas = score_deltas(scores, truth, [criterion_of(scenario) for scenario in scenarios], num_threads, most)
-    return [
-        join_curves(_class_curves(of_one, scenario, True, None), scenario)
-        for of_one, scenario in zip(deltas, scenarios, strict=True)
-    ]
+    most = int(max(scenario.max_efpr for scenario in scenarios) * truth.clip_seconds.sum() / _SECONDS_PER_HOUR) + 1
+    once = np.ones(truth.num_clips, dtype=np.int64)
+    criteria = []
+    for scenario in scenarios:
+        rates = _rates_per_cross(truth, scenario, once)
+        criteria.append(replace(criterion_of(scenario), rates=tuple(rates.tolist()) if scenario.alpha_ct else ()))
+    pairs = zip(score_deltas(scores, truth, criteria, num_threads, most), scenarios, strict=True)
+    alike = np.ones(len(truth.labels))  # what cross-triggers are worth is in their rows
+    return [join_curves(_class_curves(deltas, scenario, True, once, alike), scenario) for deltas, scenario in pairs]
 
 
 def independent_psds(
@@ -104,28 +107,27 @@ def independent_psds(
 
 
 def _class_curves(
-    deltas: Deltas, scenario: PsdsScenario, oracle: bool, weights: NDArray[np.int64] | None
+    deltas: Deltas,
+    scenario: PsdsScenario,
+    oracle: bool,
+    weights: NDArray[np.int64] | None,
+    rate_per_cross: NDArray[np.float64] | None = None,
 ) -> dict[str, RocCurve]:
     truth, rows, cross = deltas.truth, deltas.rows, deltas.cross
     if weights is None:
         weights = np.ones(truth.num_clips, dtype=np.int64)
     if scenario.alpha_ct and cross is None:
         raise ValueError("these deltas hold no cross-triggers; compute them with criterion_of(scenario)")
+    if rate_per_cross is None:
+        rate_per_cross = _rates_per_cross(truth, scenario, weights)
     num_reference = weights @ deltas.num_reference
     with_events = np.flatnonzero(num_reference)
     rate_per_false = _SECONDS_PER_HOUR / float(weights @ truth.clip_seconds)
-    rate_per_cross = np.zeros(len(truth.labels))
-    if scenario.alpha_ct:
-        num_averaged = len(with_events) - (1 if truth.rules.ct_mean == "n-1" else 0)
-        seconds = weights @ truth.event_seconds()
-        rate_per_cross[with_events] = (
-            scenario.alpha_ct * _SECONDS_PER_HOUR / max(num_averaged, 1) / seconds[with_events]
-        )
     empty = rows.threshold[:0], rows.clip[:0], rows.clip[:0], rows.clip[:0]
     curves = {}
     for label in with_events.tolist():
         own = slice(deltas.first_row[label], deltas.first_row[label + 1])
-        crossing = empty
+        crossing: tuple[Any, ...] = empty
         if cross is not None and scenario.alpha_ct:
             part = slice(deltas.first_cross[label], deltas.first_cross[label + 1])
             crossing = cross.threshold[part], cross.clip[part], cross.other[part], cross.count[part]
@@ -144,6 +146,16 @@ def _class_curves(
         )
         curves[truth.labels[label]] = RocCurve(*curve)
     return curves
+
+
+def _rates_per_cross(truth: Truth, scenario: PsdsScenario, weights: NDArray[np.int64]) -> NDArray[np.float64]:
+    """(classes,) effective rate per hour of one cross-trigger by events of each class, 0 for classes without events."""
+    seconds = weights @ truth.event_seconds()
+    with_events = seconds > 0.0
+    num_averaged = int(with_events.sum()) - (1 if truth.rules.ct_mean == "n-1" else 0)
+    rates = np.zeros(len(seconds))
+    rates[with_events] = scenario.alpha_ct * _SECONDS_PER_HOUR / max(num_averaged, 1) / seconds[with_events]
+    return rates
 
 
 def join_curves(curves: Mapping[str, RocCurve], scenario: PsdsScenario) -> Psds:

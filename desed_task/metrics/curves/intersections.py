@@ -212,16 +212,19 @@ def list_cross_changes(
     whole: bool,
     fails: Array,
     cttc: float,
+    rates: Array,
 ) -> tuple[Array, Array, Array, Array, Array]:
     """The runs that fail against the events of every other class in their clip.
 
-    Returns rows (label, threshold, clip, other, change of the cross-triggers).
+    rates: (classes,) what a cross-trigger of each class is worth, or (0,). Returns rows (label, threshold, clip, other,
+    change of the cross-triggers); with rates, one row for all other classes together (other 0) and the change of their
+    worth.
     """
-    num_clips = len(clips)
+    num_clips, together = len(clips), len(rates) > 0
     before = _summed_lengths(event_onset, event_offset)
-    change = np.zeros(len(onset), np.int32)
+    change = np.zeros(len(onset), np.float64)
     label_at, clip_at, other_at = np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0, np.int32)
-    threshold_at, change_at = np.empty(0, threshold.dtype), np.empty(0, np.int32)
+    threshold_at, change_at = np.empty(0, threshold.dtype), np.empty(0, np.float64)
     rows = 0
     for group in range(len(first_node) - 1):
         label, clip = group // num_clips, clips[group % num_clips]
@@ -230,28 +233,28 @@ def list_cross_changes(
         while start < first_event[clip + 1]:
             other = event_label[start]
             start, stop = _events_of(other, clip, first_event, event_label)
-            if other == label:
-                start = stop
-                continue
+            worth = rates[other] if together else 1.0
             for node in range(first, last):
                 begin, end = onset[node], offset[node]
-                if not fails[node]:
+                if other == label or not fails[node]:
                     continue
                 shared = _shared(begin, end, start, stop, event_onset, event_offset, before, disjoint)
                 if _enough(shared, end - begin, cttc, whole):
-                    change[node] += 1
+                    change[node] += worth
                     if parent[node] >= 0:
-                        change[parent[node]] -= 1
+                        change[parent[node]] -= worth
+            start = stop
+            if together and start < first_event[clip + 1]:
+                continue
             label_at, clip_at = _room(label_at, rows, last - first), _room(clip_at, rows, last - first)
             other_at, change_at = _room(other_at, rows, last - first), _room(change_at, rows, last - first)
             threshold_at = _room(threshold_at, rows, last - first)
             for node in range(first, last):
-                if change[node] != 0:
-                    label_at[rows], clip_at[rows], other_at[rows] = label, clip, other
+                if change[node] != 0.0:
+                    label_at[rows], clip_at[rows], other_at[rows] = label, clip, 0 if together else other
                     threshold_at[rows], change_at[rows] = threshold[node], change[node]
-                    change[node] = 0
+                    change[node] = 0.0
                     rows += 1
-            start = stop
     return label_at[:rows], threshold_at[:rows], clip_at[:rows], other_at[:rows], change_at[:rows]
 
 
