@@ -63,8 +63,12 @@ SHORTER = {
     ],
 }
 START_SECONDS = 60.0
-BASELINE, FEW_LABELS = "recipes/prepare_data.py", "benchmarks/few_labels.py"
-BLOCKS_BELOW = (BASELINE, FEW_LABELS)
+# What the README calls a folder of real data -> where it is.
+SHARED = {"ESC10": "esc10", "STUDENT2021": "reference/dcase2021_student"}
+BASELINE, FEW_LABELS, EVALUATOR = "recipes/prepare_data.py", "benchmarks/few_labels.py", "benchmarks/evaluation.py"
+SUBMISSION, TUNED = "--submission exp/demo", "exp/esc10_tuned"
+BLOCKS_BELOW = (BASELINE, FEW_LABELS, EVALUATOR, SUBMISSION, TUNED)
+TWO_FOLDS = {"recipes/tune_postprocessing.py": ["--folds", "2"]}  # there are four clips
 
 
 def blocks(readme: str) -> list[list[str]]:
@@ -85,15 +89,15 @@ def folder(tmp_path: Path, project: Path) -> Path:
 class Shell:
     """Runs README commands one after another; a service runs on until the end."""
 
-    def __init__(self, folder: Path, esc10: Path | None) -> None:
+    def __init__(self, folder: Path, shared: Path | None) -> None:
         self.folder = folder
-        self.esc10 = esc10
+        self.data = {} if shared is None else {word: str(shared / where) for word, where in SHARED.items()}
         self.service: subprocess.Popen[bytes] | None = None
         self.answers: list[dict[str, object]] = []
         self.further: dict[str, list[str]] = {}
 
     def run(self, line: str) -> None:
-        words = [word.replace("ESC10", str(self.esc10)) for word in shlex.split(line)]
+        words = [self._located(word) for word in shlex.split(line)]
         if words[:3] == ["python", "-m", "serving"]:
             self._serve(words)
         elif words[0] == "curl":
@@ -102,6 +106,11 @@ class Shell:
             assert words[0] == "python", f"no way is known to test {line!r}"
             further = next((flags for part, flags in self.further.items() if part in line), [])
             self._finish([*words[1:], *self._shorter(f"{line} "), *further], line)
+
+    def _located(self, word: str) -> str:
+        for name, path in self.data.items():
+            word = word.replace(name, path)
+        return word
 
     def _shorter(self, line: str) -> list[str]:
         overrides = next((values for part, values in SHORTER.items() if part in line), [])
@@ -138,8 +147,8 @@ class Shell:
 
 @pytest.fixture
 def shell(folder: Path, request: pytest.FixtureRequest) -> Iterator[Shell]:
-    needs_recordings = "ESC10" in request.node.name
-    shell = Shell(folder, request.getfixturevalue("shared_data") / "esc10" if needs_recordings else None)
+    needs_data = any(name in request.node.name for name in SHARED)
+    shell = Shell(folder, request.getfixturevalue("shared_data") if needs_data else None)
     yield shell
     shell.close()
 
@@ -166,22 +175,40 @@ def test_every_command_of_the_readme_is_run_by_some_test(project: Path) -> None:
 
 
 def test_training_exporting_and_serving_as_in_the_readme(project: Path, shell: Shell) -> None:
-    for line in block_with(project, "confs/sed/demo.yaml"):
+    shell.further = TWO_FOLDS
+    for line in [*block_with(project, "confs/sed/demo.yaml"), *block_with(project, SUBMISSION)]:
         shell.run(line)
     assert set(shell.answers[0]) == {"model", "audio", "tags", "events"}
     report = json.loads((shell.folder / "exp" / "report" / "report.json").read_text())
     assert report["files_present"] == report["files_expected"] == 4
+    assert "<svg" in (shell.folder / "exp" / "scored" / "report.html").read_text()
+    assert (shell.folder / "exp" / "tuned_bundle" / "bundle.json").is_file()
+
+
+@pytest.mark.parametrize("recordings", ["STUDENT2021"])
+def test_the_evaluator_as_in_the_readme(project: Path, shell: Shell, recordings: str) -> None:
+    pytest.importorskip("psds_eval")
+    shell.further = {EVALUATOR: ["--only", "operating points", "--repeats", "1"]}
+    for line in block_with(project, EVALUATOR):
+        shell.run(line)
+    report = json.loads((shell.folder / "exp" / "student2021" / "report.json").read_text())
+    assert [round(report[name], 6) for name in ("psds1", "psds2")] == [0.334469, 0.5281]
+    assert [round(100 * report[f"collar_f1_{mean}"], 2) for mean in ("macro", "micro")] == [39.87, 40.95]
+    (row,) = json.loads((shell.folder / "docs" / "results" / "evaluation.json").read_text())
+    assert row["ratio"] > 1
 
 
 @pytest.mark.parametrize("recordings", ["ESC10"])
 def test_results_on_real_recordings_as_in_the_readme(project: Path, shell: Shell, recordings: str) -> None:
-    for line in [
-        *block_with(project, "confs/soundscapes/esc10.yaml"),
-        *block_with(project, "benchmarks/parity.py"),
-    ]:
-        shell.run(line)
+    shell.further = TWO_FOLDS
+    for word in ("confs/soundscapes/esc10.yaml", TUNED, "benchmarks/parity.py"):
+        for line in block_with(project, word):
+            shell.run(line)
     rows = json.loads((shell.folder / "docs" / "results" / "esc10.json").read_text())
-    assert {"name", "value", "unit", "peer", "peer_value", "ratio", "machine"} == set(rows[0])
+    assert {"name", "value", "interval", "unit", "peer", "peer_value", "ratio", "machine"} == set(rows[0])
+    tuned = json.loads((shell.folder / "exp" / "esc10_tuned_test" / "report.json").read_text())
+    assert set(tuned["scorer"]["median_filter_seconds"].values()) != {0.448}
+    assert "<svg" in (shell.folder / "exp" / "esc10_leaderboard" / "report.html").read_text()
 
 
 @pytest.mark.slow
