@@ -7,6 +7,9 @@ A submission is a folder of score tables, of operating points, one event list, a
 challenge package as a folder or a zip archive; docs/submissions.md shows all layouts. Every fault is told with file and
 row (exit code 2), and nothing is written then. What is incomplete is counted next to every score.
 
+--reference scores every system with psds_eval, sed_eval and sed_scores_eval as well, under the same rules, and prints
+the differences (pip install "desed-task[reference]").
+
 Written to --output-dir are report.json (one per system, and leaderboard.json for several), report.md and report.html.
 """
 
@@ -27,6 +30,7 @@ from desed_task.submission.evaluation import DEFAULT_THRESHOLD, EvaluatedSystem,
 from desed_task.submission.evaluation_set import EvaluationSet, read_evaluation_set
 from desed_task.submission.packages import MAX_SYSTEMS, MAX_SYSTEMS_2024, open_submission
 from desed_task.submission.ranking import EDITIONS, edition_of
+from desed_task.submission.references import side_by_side
 from desed_task.submission.results import results_table, write_results
 from desed_task.submission.standings import standings_of
 from desed_task.submission.system_views import page_of
@@ -50,8 +54,10 @@ def main(argv: Sequence[str]) -> int:
         systems, baseline = _evaluate_all(submissions, evaluation_set, measuring, baseline_path)
         standings = standings_of(systems, edition_of(arguments.year), baseline)
         page = page_of(systems, standings, evaluation_set, measuring, arguments.year)
+        asked = systems if arguments.reference else []
+        references = [side_by_side(system, evaluation_set, measuring) for system in asked]
     write_results(systems, standings, page, output_dir)
-    show(results_table(systems, standings))
+    show("\n".join([results_table(systems, standings), *references]))
     _LOG.info("report: %s", output_dir)
     return 0
 
@@ -129,6 +135,7 @@ def _parser() -> RecipeParser:
         "--bootstrap", type=whole_number(0), default=NUM_SAMPLES, metavar="N", help="samples of clips for the intervals"
     )
     parser.add_argument("--threshold", type=float, default=DEFAULT_THRESHOLD, help="of F1s, without given decisions")
+    parser.add_argument("--reference", action="store_true", help="score with the published scorers, too, side by side")
     rules = parser.add_argument_group("rules")
     rules.add_argument(
         "--ct-mean",

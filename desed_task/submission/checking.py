@@ -1,8 +1,8 @@
 """The systems and runs of a submission, each read and checked.
 
 What cannot be right is added to the faults: raw scores without post-processed ones, two folders for the same thing,
-runs of one system on different classes or clips, a label that is not its folder's. What is only incomplete becomes a
-note: missing clips, fewer than three runs, no meta, no energy.
+runs of one system on different classes or clips or of different confs, a label that is not its folder's. What is only
+incomplete becomes a note: missing clips, fewer than three runs, no meta, no energy, scores that are no fractions.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from desed_task.events import EventTable
+from desed_task.submission.energy import SystemEnergy, energy_of
 from desed_task.submission.evaluation_set import EvaluationSet
 from desed_task.submission.event_lists import check_event_list
 from desed_task.submission.faults import Faults
@@ -19,6 +20,7 @@ from desed_task.submission.layouts import FoundSystem, Kind, Output, is_label
 from desed_task.submission.meta import Meta, read_meta
 from desed_task.submission.operating_points import check_points
 from desed_task.submission.score_folders import Memory, ScoreFolder, check_score_folder
+from desed_task.submission.trainings import differing_confs
 
 NUM_RUNS = 3
 
@@ -48,6 +50,7 @@ class SubmittedSystem:
     runs: tuple[SubmittedRun, ...]
     meta: Meta | None
     notes: tuple[str, ...]
+    energy: SystemEnergy
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,9 +61,17 @@ class Submission:
     systems: tuple[SubmittedSystem, ...]
 
 
-def check_system(found: FoundSystem, evaluation_set: EvaluationSet, faults: Faults, memory: Memory) -> SubmittedSystem:
-    """Read and check all outputs of a system and its meta."""
+def check_system(
+    found: FoundSystem, root: Path, evaluation_set: EvaluationSet, faults: Faults, memory: Memory
+) -> SubmittedSystem:
+    """Read and check all outputs of a system, its meta and its energy; `root`: the folder of the submission."""
     meta = _check_meta(found, faults)
+    energy = SystemEnergy()
+    with faults.collecting():
+        energy = energy_of(found, meta, root)
+    difference = differing_confs(found, root)
+    if difference is not None:
+        faults.add(difference)
     runs = []
     for name, outputs in _by_run(found, faults).items():
         _require_processed(name, outputs, found, faults)
@@ -68,7 +79,7 @@ def check_system(found: FoundSystem, evaluation_set: EvaluationSet, faults: Faul
     folders = [run.scores for run in runs if run.scores is not None]
     for folder in folders[1:]:
         _require_alike(folder, folders[0], faults)
-    return SubmittedSystem(found.label, tuple(runs), meta, tuple(_system_notes(found, runs, meta)))
+    return SubmittedSystem(found.label, tuple(runs), meta, tuple(_system_notes(found, runs, meta, energy)), energy)
 
 
 def _check_meta(found: FoundSystem, faults: Faults) -> Meta | None:
@@ -125,6 +136,11 @@ def _check_run(
             events = found.table
             notes += _padding_note(found.padded, "events")
     clips = tuple(evaluation_set.seconds_of)
+    if scores is not None and events is None and not 0.0 <= scores.lowest <= scores.highest <= 1.0:
+        notes.append(
+            f"scores from {scores.lowest:.3g} to {scores.highest:.3g}, not within 0 and 1: F1s at one threshold are "
+            "arbitrary (PSDS and best F1s are not); submit decisions, or name a --threshold"
+        )
     if scores is not None:
         clips = tuple(audio_id for audio_id in clips if audio_id in scores)
         notes = [*_score_notes(scores, len(clips), evaluation_set), *notes]
@@ -147,16 +163,22 @@ def _padding_note(padded: int, what: str) -> list[str]:
     return [f"{padded} {what} pass the end of their clip; they count as they are"] if padded else []
 
 
-def _system_notes(found: FoundSystem, runs: list[SubmittedRun], meta: Meta | None) -> list[str]:
+def _system_notes(found: FoundSystem, runs: list[SubmittedRun], meta: Meta | None, energy: SystemEnergy) -> list[str]:
     if found.folder is None:
         return []
     notes = []
     if len(runs) < NUM_RUNS:
         notes.append(f"{len(runs)} of {NUM_RUNS} runs present: the challenge's figures are means over {NUM_RUNS}")
+    notes += [f"{path.name}: no section `submission`, so it is no meta and was not read" for path in found.no_metas]
     if meta is None:
-        notes.append("no meta YAML: energy, MACs and parameters are not known")
-    elif meta.energy_training is None or meta.energy_test is None:
-        notes.append("the meta YAML does not give the energy of training and test: no energy-weighted scores")
+        unknown = "MACs and parameters" if energy.is_known else "energy, MACs and parameters"
+        notes.append(f"no meta YAML: {unknown} are not known")
+    elif energy.training is None or energy.test is None:
+        notes.append(
+            "neither meta YAML nor CodeCarbon's tables give the energy of training and test: no energy-weighted scores"
+        )
+    if energy.sources:
+        notes.append(f"energy read from {', '.join(energy.sources)}")
     return notes
 
 

@@ -103,13 +103,12 @@ def evaluate_system(
     samples = _samples(name, runs, measuring.num_samples)
     report = runs[0].report if len(runs) == 1 else _mean_report([run.report for run in runs])
     intervals = {figure: of_one.interval() for figure, of_one in samples.items()}
-    energy = system.meta
     report = replace(
         report,
         intervals=intervals,
         warnings=tuple(dict.fromkeys((*system.notes, *report.warnings))),
-        energy_kwh_training=energy.energy_training if energy else None,
-        energy_kwh_inference=energy.energy_test if energy else None,
+        energy_kwh_training=system.energy.training,
+        energy_kwh_inference=system.energy.test,
     )
     return EvaluatedSystem(name, system, runs, report, _spreads([run.report for run in runs]), samples)
 
@@ -167,6 +166,14 @@ def decisions_of(run: SubmittedRun, threshold: float) -> str:
     if run.events is not None:
         return "the submitted decisions"
     return f"score > {threshold:g}" if run.scores is not None else f"the operating point {threshold:g}"
+
+
+def decided_by(run: SubmittedRun, threshold: float) -> EventTable | Mapping[str, ScoreTable] | None:
+    """What a run decided: its events, or its scores above the threshold, or the operating point of that threshold."""
+    if run.events is not None or run.scores is not None:
+        return run.events if run.events is not None else run.scores
+    assert run.points is not None
+    return next((events for point, events in run.points.items() if abs(point - threshold) < 1e-9), None)
 
 
 def _given_point(run: SubmittedRun, measuring: Measuring) -> float | None:

@@ -8,19 +8,23 @@ Recognised are, below a folder, in any mixture and depth:
     one event list                                decisions
 
 What lies below one system is told apart by the words in the names that are not of the layout (scores, output,
-predictions, raw, ...): `run1`, `run_2`, `seed3` or `version_4` is a run; any other word is another system, such as
-`student` and `teacher`; inside a system's own folder it is another run. So these are the same two systems:
+predictions, raw, ...): `run1`, `run_2`, `seed3` or `version_4` is a run, and so is a folder called by a number alone;
+any other word is another system, such as `student` and `teacher`; inside a system's own folder it is another run. So
+these are the same two systems:
 
     metrics_test/{student,teacher}_scores/{raw,postprocessed}/*.tsv           the baselines of 2023 and 2024
     metrics_test/{student,teacher}/scores/{raw,postprocessed}/*.tsv           a training run of this project
     metrics_test/{student,teacher}/scenario1/predictions_dtc.../predictions_th_*.tsv     the baselines of 2021 and 2022
 
-A package has one folder per system, called by its label `<Name>_<Affiliation>_task4_<i>`, or with a YAML file in it,
+A package has one folder per system, called by its label `<Name>_<Affiliation>_task4_<i>`, or with a meta YAML in it,
 as the organisers' validator of 2024 wants it:
 
     <label>/<label>.meta.yaml
     <label>/<label>_run{1,2,3}.output/*.tsv               post-processed scores
     <label>/<label>_run{1,2,3}_unprocessed.output/*.tsv   raw scores
+
+A YAML file is a meta when it has a section `submission`, or is called like one (`<label>.yaml`, `x.meta.yaml`); a run
+folder's conf.yaml is none.
 """
 
 from __future__ import annotations
@@ -35,6 +39,7 @@ from typing import Literal
 
 from desed_task.formats.score_tables import SCORE_SUFFIX, is_score_table
 from desed_task.submission.event_lists import TABLE_SUFFIXES, is_event_list
+from desed_task.submission.meta import has_submission_section
 from desed_task.submission.operating_points import split_decisions
 
 Kind = Literal["scores", "raw_scores", "points", "events"]
@@ -67,12 +72,16 @@ class Output:
 
 @dataclass(frozen=True)
 class FoundSystem:
-    """A system and its outputs; `folder`: its own folder in a package, None where it only has a name."""
+    """A system and its outputs; `folder`: its own folder in a package, None where it only has a name.
+
+    no_metas: YAML files in its folder that are no meta.
+    """
 
     label: str
     outputs: tuple[Output, ...]
     folder: Path | None = None
     meta: Path | None = None
+    no_metas: tuple[Path, ...] = ()
 
 
 def is_label(name: str) -> bool:
@@ -131,16 +140,27 @@ def _labelled_inside(folder: Path) -> list[Path]:
     return [path for path in sorted(folder.iterdir()) if path.is_dir() and is_label(path.name)]
 
 
+def _yaml_files(folder: Path) -> list[Path]:
+    files = (path for path in sorted(folder.iterdir()) if path.suffix.lower() in META_SUFFIXES and path.is_file())
+    return [path for path in files if not _NOT_OURS.match(path.name)]
+
+
 def _meta_files(folder: Path, label: str | None) -> list[Path]:
-    """YAML files of a folder; with a label, those called by it."""
-    files = [path for path in sorted(folder.iterdir()) if path.suffix.lower() in META_SUFFIXES and path.is_file()]
-    return [path for path in files if label is None or path.name.partition(".")[0] == label]
+    """The metas among the YAML files of a folder; with a label, those called by it."""
+    named = [path for path in _yaml_files(folder) if label is None or path.name.partition(".")[0] == label]
+    return named if label is not None else [path for path in named if _is_meta(path)]
+
+
+def _is_meta(path: Path) -> bool:
+    stem = path.name[: -len(path.suffix)].lower()
+    return is_label(stem.partition(".")[0]) or stem.rpartition(".")[2] == "meta" or has_submission_section(path)
 
 
 def _packaged(folder: Path, top: Path, ignored: Callable[[Path], bool]) -> FoundSystem:
     metas = _meta_files(folder, folder.name) or _meta_files(folder, None) or _meta_files(top, folder.name)
     outputs = tuple(_outputs(folder, folder, folder.name, ignored))
-    return FoundSystem(folder.name, outputs, folder, metas[0] if metas else None)
+    others = tuple(path for path in _yaml_files(folder) if path not in metas)
+    return FoundSystem(folder.name, outputs, folder, metas[0] if metas else None, others)
 
 
 def _outputs(root: Path, folder: Path, label: str, ignored: Callable[[Path], bool]) -> Iterator[Output]:
@@ -184,7 +204,7 @@ def _is_other_table(path: Path) -> bool:
     cells = {cell.strip() for cell in re.split(r"[\t,]", _header(path))}
     if cells & {"onset", "offset"}:
         return False
-    return bool(cells & {"duration", "event_label", "event_labels", "emissions"})
+    return bool(cells & {"duration", "event_label", "event_labels", "emissions", "energy_consumed"})
 
 
 def _header(path: Path) -> str:
@@ -197,9 +217,31 @@ def _header(path: Path) -> str:
 
 def _output(kind: Kind, root: Path, place: Path, paths: tuple[Path, ...], label: str) -> Output:
     told = _told(root, place, label)
+    return Output(kind, place, paths, tuple(_telling_words(_RUN.sub(" ", told))), _run_in(told))
+
+
+def _telling_words(told: str) -> Iterator[str]:
+    """The words that are not of the layout; `crnn/crnn_scores` says crnn once, `mean_teacher/teacher` both."""
+    above: list[str] = []
+    for name in told.split("/"):
+        words = [word for word in _words(name) if word.lower() not in _LAYOUT_WORDS]
+        yield from words[len(above) if words[: len(above)] == above else 0 :]
+        above = words or above
+
+
+def run_of(way: Path) -> str | None:
+    """The run that a path below a system's folder is of, None where it names none."""
+    return _run_in(_on_the_way(way))
+
+
+def _run_in(told: str) -> str | None:
     run = _RUN.search(told)
-    kept = [word for word in _words(_RUN.sub(" ", told)) if word.lower() not in _LAYOUT_WORDS]
-    return Output(kind, place, paths, tuple(dict.fromkeys(kept)), run and f"{run[1].lower()}{run[2]}")
+    return None if run is None else f"{run[1].lower()}{run[2]}"
+
+
+def _on_the_way(way: Path) -> str:
+    """The names of a path, a number alone as a seed."""
+    return "/".join(f"seed{name}" if name.isdecimal() else name for name in way.parts)
 
 
 def _all_words(root: Path, place: Path) -> list[str]:
@@ -208,7 +250,7 @@ def _all_words(root: Path, place: Path) -> list[str]:
 
 def _told(root: Path, place: Path, label: str) -> str:
     """The names on the way from the root, without the system's label, criteria, and the threshold of a file."""
-    told = "/".join(place.relative_to(root).parts)
+    told = _on_the_way(place.relative_to(root))
     if place.suffix.lower() in TABLE_SUFFIXES and not place.is_dir():
         told = re.sub(r"\d*\.?\d+$", "", told[: -len(place.suffix)])
         told = re.sub(r"(?<=[_-])0\d+(?=[_-]|$)", "", told)

@@ -96,6 +96,13 @@ def format_leaderboard(standings: Sequence[Standing]) -> str:
     return _markdown(rows) + "".join(f"\n{note}\n" for note in _notes([standing for _, standing in ranked]))
 
 
+def shared_by_all(remarks: Sequence[Sequence[str]]) -> list[str]:
+    """The sentences that are said of every one of several systems, and so need be said once only."""
+    if len(remarks) < 2:
+        return []
+    return [remark for remark in dict.fromkeys(remarks[0]) if all(remark in others for others in remarks[1:])]
+
+
 def format_figure(figure: Figure, decimals: int = 3) -> str:
     """`0.352 ± 0.004 [0.340, 0.361]`, without what is undefined."""
     text = format_number(figure.value, decimals)
@@ -193,7 +200,11 @@ def _notes(standings: Sequence[Standing]) -> list[str]:
         f"{_escaped(s.system)}: {s.files_present} of {s.files_expected} files present: not comparable with the others"
         for s in incomplete
     ]
-    return notes + [f"{_escaped(s.system)}: {_escaped(remark)}" for s in standings for remark in s.remarks]
+    shared = shared_by_all([s.remarks for s in standings])
+    own = [
+        f"{_escaped(s.system)}: {_escaped(remark)}" for s in standings for remark in s.remarks if remark not in shared
+    ]
+    return [*notes, *(_escaped(remark) for remark in shared), *own]
 
 
 def _plain(value: Any) -> Any:

@@ -20,6 +20,8 @@ from desed_task.errors import SubmissionError
 
 _UNITS = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9, "b": 1e9, "t": 1e12, "kwh": 1.0, "wh": 1e-3, "mwh": 1e3}
 _QUANTITY = re.compile(r"^([-+]?[\d.,]*\d(?:[eE][-+]?\d+)?)\s*([A-Za-z]*)")
+_SECTION = re.compile(rb"^(?:\xef\xbb\xbf)?(?:\{\s*)?[\"']?submission[\"']?\s*:", re.MULTILINE)
+_SECTION_WITHIN = 2**20
 _NOT_GIVEN = {"", "!!null", "null", "none", "n/a", "na", "-"}
 
 
@@ -74,6 +76,15 @@ def read_meta(path: Path) -> Meta:
     leaves = [(tuple(_words(".".join(keys))), ".".join(keys), value) for keys, value in _leaves(tree)]
     numbers = {field.name: _number_of(field, leaves, path) for field in _FIELDS}
     return Meta(label.strip(), name if isinstance(name, str) else None, **numbers)
+
+
+def has_submission_section(path: Path) -> bool:
+    """Whether a YAML file, sound or broken, seems to have the section of a meta."""
+    try:
+        with path.open("rb") as stream:
+            return _SECTION.search(stream.read(_SECTION_WITHIN)) is not None
+    except OSError:
+        return False
 
 
 def _read_yaml(path: Path) -> Mapping[str, Any]:

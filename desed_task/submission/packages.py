@@ -80,6 +80,6 @@ def _check(path: Path, folder: Path, evaluation_set: EvaluationSet, max_systems:
         if not system.outputs:
             faults.add(f"{system.folder}: no scores, operating points or events in it; add them or remove the folder")
     memory = Memory()
-    systems = [check_system(system, evaluation_set, faults, memory) for system in found if system.outputs]
+    systems = [check_system(system, folder, evaluation_set, faults, memory) for system in found if system.outputs]
     faults.raise_if_any()
     return Submission(path, tuple(systems))

@@ -42,10 +42,11 @@ def write_results(systems: Sequence[EvaluatedSystem], standings: Sequence[Standi
 
 
 def results_table(systems: Sequence[EvaluatedSystem], standings: Sequence[Standing]) -> str:
-    """Markdown: the leaderboard where something is ranked, the figures, the classes."""
+    """Markdown: the leaderboard where something is ranked or is a mean over runs, the figures, the classes."""
     reports = {system.name: system.report for system in systems}
     parts = [format_table(reports), format_class_table(reports)]
-    if len(systems) > 1 or any(standing.ranking_score.value is not None for standing in standings):
+    told_apart = any(standing.ranking_score.value is not None or standing.num_runs > 1 for standing in standings)
+    if len(systems) > 1 or told_apart:
         parts.insert(0, format_leaderboard(standings))
     return "\n".join(parts)
 

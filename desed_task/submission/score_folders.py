@@ -7,6 +7,7 @@ no more memory than one of DESED's.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,18 +45,21 @@ class Memory:
 
 
 class ScoreFolder(Mapping[str, ScoreTable]):
-    """Score tables by audio_id. `padded`: clips whose windows pass the end of the clip."""
+    """Score tables by audio_id. padded: clips whose windows pass their end; lowest, highest: of all scores."""
 
     def __init__(self, folder: Path, paths: Mapping[str, Path], labels: LabelSet, memory: Memory) -> None:
         self.folder = folder
         self.labels = labels
         self.padded = 0
+        self.lowest, self.highest = math.inf, -math.inf
         self._paths = dict(paths)
         self._kept: dict[str, ScoreTable] = {}
         self._memory = memory
 
     def keep(self, audio_id: str, table: ScoreTable) -> None:
-        """Keep a table that has been read, if there is room."""
+        """Take note of a table that has been read, and keep it if there is room."""
+        self.lowest = min(self.lowest, float(table.values.min()))
+        self.highest = max(self.highest, float(table.values.max()))
         if self._memory.take(table):
             self._kept[audio_id] = table
 

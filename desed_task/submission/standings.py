@@ -71,11 +71,9 @@ def figure_of(system: EvaluatedSystem, name: str) -> Figure:
 
 
 def _entry(system: EvaluatedSystem) -> Entry:
-    meta = system.system.meta
+    energy = system.system.energy
     psds = PsdsPair(system.report.psds1, system.report.psds2)
-    if meta is None:
-        return Entry(psds)
-    return Entry(psds, Energy(meta.energy_training, meta.energy_test), meta.energy_baseline)
+    return Entry(psds, Energy(energy.training, energy.test), energy.baseline)
 
 
 def _ranking_figure(system: EvaluatedSystem, ranks: Ranks, normaliser: PsdsPair | None) -> Figure:

@@ -14,7 +14,7 @@ from desed_task.metrics.counts import F1
 from desed_task.metrics.deltas import Deltas
 from desed_task.metrics.f1 import f1_curve
 from desed_task.submission.decisions import worst_timelines
-from desed_task.submission.evaluation import EvaluatedRun, EvaluatedSystem, Measuring, decisions_of
+from desed_task.submission.evaluation import EvaluatedRun, EvaluatedSystem, Measuring, decided_by, decisions_of
 from desed_task.submission.evaluation_set import EvaluationSet
 from desed_task.submission.leaderboard import Standing
 from desed_task.submission.page_views import (
@@ -97,11 +97,7 @@ def _headlines(system: EvaluatedSystem, standing: Standing) -> list[Headline]:
 
 
 def _timelines(shown: EvaluatedRun, measuring: Measuring) -> tuple[Timeline, ...]:
-    run = shown.run
-    decided = run.events if run.events is not None else run.scores
-    if decided is None and run.points is not None:
-        near = [point for point in run.points if abs(point - measuring.threshold) < 1e-9]
-        decided = run.points[near[0]] if near else None
+    decided = decided_by(shown.run, measuring.threshold)
     return () if decided is None else worst_timelines(shown.decided, decided, measuring.threshold)
 
 
