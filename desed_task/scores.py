@@ -71,3 +71,10 @@ class ScoreTable:
             raise ValueError(f"values {self.values.shape} are not (frames, {len(self.labels)})")
         if self.edges.shape != (len(self.values) + 1,):
             raise ValueError(f"{self.edges.shape} edges do not fit {len(self.values)} frames")
+        if self.values.dtype not in (np.float32, np.float64):
+            raise ValueError(f"values must be float32 or float64, got {self.values.dtype}")
+        # the smallest or the largest is not finite where any is not
+        if self.values.size and not np.isfinite([self.values.min(), self.values.max()]).all():
+            raise ValueError("scores must be finite numbers")
+        if not (np.diff(self.edges) >= 0).all():
+            raise ValueError("edges must ascend")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from desed_task.labels import LabelSet
-from desed_task.scores import Scores
+from desed_task.scores import Scores, ScoreTable
 from desed_task.timeline import FrameGrid
 
 GRID = FrameGrid(16_000, 256, 4)
@@ -43,3 +46,21 @@ def test_values_outside_0_to_1_are_refused(value: float) -> None:
     frames[1, 1] = value
     with pytest.raises(ValueError, match="must lie in"):
         Scores(frames, CLIP, GRID, LABELS, 10.0)
+
+
+@pytest.mark.parametrize(
+    ("edges", "values", "message"),
+    [
+        ([0.0, 1.0], np.array([[0.1, np.nan]]), "finite"),
+        ([0.0, 1.0], np.array([[0.1, -np.inf]]), "finite"),
+        ([0.0, 1.0], np.array([[0, 1]]), "float32 or float64"),
+        ([1.0, 0.0], np.array([[0.1, 0.2]]), "ascend"),
+        ([0.0, np.nan], np.array([[0.1, 0.2]]), "ascend"),
+    ],
+)
+def test_a_table_holds_finite_numbers_on_ascending_windows(
+    edges: list[float], values: NDArray[Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        ScoreTable(np.array(edges), values, LABELS)
+    ScoreTable(np.array([0.0, 0.0]), np.array([[-2.0, 30.0]]), LABELS)  # any number, and windows of no length

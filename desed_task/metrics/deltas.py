@@ -18,6 +18,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from desed_task.errors import DesedTaskError
 from desed_task.events import EventTable
 from desed_task.metrics.detections import PointDetections, ScoreBatch, batch_scores, gather_points
 from desed_task.metrics.limits import Limits
@@ -95,8 +96,10 @@ def score_deltas(
 
     scores: audio_id -> table, for at least every clip of the truth. max_false_alarms: leave out what lies at thresholds
     with more false alarms of a class (see `limits`), which saves time and memory; for criteria whose every detection of
-    an absent class is a false alarm. DesedTaskError when scores do not fit the truth.
+    an absent class is a false alarm. DesedTaskError when scores do not fit the truth, or it holds no clip.
     """
+    if not truth.num_clips:
+        raise DesedTaskError("there is no clip to evaluate: none is in the table of durations, or none has events")
     limits = None if max_false_alarms is None else Limits(truth, max_false_alarms)
     if limits is not None:
         scores = limits.watch(scores)
@@ -121,7 +124,7 @@ def _matching(
             return [criterion.match_batch(batch, truth) for criterion in criteria]
         # below the limits all is one run: what is there is left out
         at = limits.values
-        above = replace(batch, values=np.maximum(batch.values, at.astype(batch.values.dtype)[:, None]))
+        above = replace(batch, values=np.maximum(batch.values, limits.below(batch.values.dtype)[:, None]))
         return [_rows_above(criterion.match_batch(above, truth), at) for criterion in criteria]
 
     return match

@@ -87,28 +87,32 @@ class PointDetections:
 def batch_scores(scores: Iterable[tuple[str, ScoreTable]], truth: Truth) -> Iterator[ScoreBatch]:
     """(audio_id, scores) of every clip of the truth, in any order, a batch at a time.
 
-    Clips that the truth does not hold are left out. DesedTaskError when scores are of other classes, or are missing for
-    clips of the truth.
+    Clips that the truth does not hold are left out. DesedTaskError when scores are of other classes, are missing for
+    clips of the truth, or are there twice.
     """
     position = {audio_id: number for number, audio_id in enumerate(truth.audio_ids)}
+    missing = dict.fromkeys(truth.audio_ids)
     waiting: list[tuple[int, ScoreTable]] = []
     num_values = 0
     for audio_id, table in scores:
         if table.labels != truth.labels:
             raise DesedTaskError(f"the scores of {audio_id} are not of the classes of the ground truth, in its order")
-        clip = position.pop(audio_id, None)
+        clip = position.get(audio_id)
         if clip is None:
-            clip = position.pop(audio_id_of(audio_id), None)
+            clip = position.get(audio_id_of(audio_id))
         if clip is None:
             continue
+        if truth.audio_ids[clip] not in missing:
+            raise DesedTaskError(f"there are two scores of {truth.audio_ids[clip]}; give one of them")
+        del missing[truth.audio_ids[clip]]
         waiting.append((clip, table))
         num_values += table.values.size
         if num_values >= BATCH_VALUES:
             yield _batch(waiting, truth)
             waiting, num_values = [], 0
-    if position:
+    if missing:
         raise DesedTaskError(
-            f"{len(position)} clips of the ground truth have no scores, the first {next(iter(position))}"
+            f"{len(missing)} clips of the ground truth have no scores, the first {next(iter(missing))}"
         )
     if waiting:
         yield _batch(waiting, truth)
@@ -155,8 +159,8 @@ def gather_points(points: Mapping[float, EventTable], truth: Truth) -> PointDete
 def _without_overlaps(found: PointDetections, truth: Truth) -> PointDetections:
     """Refuse overlapping detections of a class, or join them, as the rules say."""
     group = found.group(truth.num_clips)
-    end = _latest_offset(group, found.offset)
-    overlapping = np.flatnonzero((group[1:] == group[:-1]) & (found.onset[1:] < end[:-1])) + 1
+    # sorted by onset, so where any two overlap, two neighbours do
+    overlapping = np.flatnonzero((group[1:] == group[:-1]) & (found.onset[1:] < found.offset[:-1])) + 1
     if not len(overlapping):
         return found
     if truth.rules.overlap == "error":
@@ -167,12 +171,14 @@ def _without_overlaps(found: PointDetections, truth: Truth) -> PointDetections:
             f"{found.onset[row] / truth.rules.ticks_per_second:.3f} s, for which PSDS is not defined; merge them, or "
             "choose the overlap rule merge"
         )
-    first = np.setdiff1d(np.arange(len(group)), overlapping)
+    end = _latest_offset(group, found.offset)
+    apart = (group[1:] != group[:-1]) | (found.onset[1:] >= end[:-1])
+    first = np.flatnonzero(np.concatenate(([True], apart)))
     return replace(found.select(first), offset=np.maximum.reduceat(found.offset, first))
 
 
 def _latest_offset(group: NDArray[np.int64], offset: Times) -> Times:
     """The largest offset so far within the group, for rows sorted by group."""
-    span = offset.max(initial=0) + 1
-    number = np.cumsum(np.concatenate(([0], group[1:] != group[:-1]))) if len(group) else group
-    return np.asarray(np.maximum.accumulate(offset + number * span) - number * span)
+    values, rank = np.unique(offset, return_inverse=True)  # whole numbers: float times keep their last digits
+    start = np.cumsum(np.concatenate(([0], group[1:] != group[:-1]))) * len(values)
+    return np.asarray(values[np.maximum.accumulate(rank + start) - start])

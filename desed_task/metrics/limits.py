@@ -9,12 +9,17 @@ This is exact for the clips as they are, each counted once, and for nothing else
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from desed_task.metrics.truth import Truth
 from desed_task.scores import ScoreTable
+
+# Clips whose scores are copied at a time.
+_CLIPS_AT_ONCE = 128
 
 
 class Limits:
@@ -24,7 +29,7 @@ class Limits:
     """
 
     def __init__(self, truth: Truth, max_false_alarms: int) -> None:
-        self._absent = truth.num_events() == 0
+        self._truth, self._absent = truth, truth.num_events() == 0
         self._wanted = max_false_alarms + 1
         self._position = {audio_id: clip for clip, audio_id in enumerate(truth.audio_ids)}
         self._highest = np.full((self._wanted, len(truth.labels)), -np.inf)
@@ -38,7 +43,9 @@ class Limits:
         """The same scores, looked at: all before the first where they are all there, else each as it passes."""
         if not isinstance(scores, dict):  # other mappings may read each clip when asked for it
             return self._passing(scores.items() if isinstance(scores, Mapping) else scores)
-        self._add(list(scores.items()))
+        waiting = iter(scores.items())
+        while clips := list(islice(waiting, _CLIPS_AT_ONCE)):
+            self._add(clips)
         self.settle()
         self._risen = False
         return scores
@@ -53,6 +60,11 @@ class Limits:
             self._risen = self._risen or bool((limits > self.values).any())
             self.values = limits
         return self.values
+
+    def below(self, dtype: np.dtype[Any]) -> NDArray[Any]:
+        """(classes,) the limits, or where scores of this precision cannot say them, the next number below."""
+        rounded = self.values.astype(dtype)
+        return np.where(rounded > self.values, np.nextafter(rounded, -np.inf, dtype=dtype), rounded).astype(dtype)
 
     def have_risen(self) -> bool:
         """Whether they have since this was asked last."""
@@ -76,9 +88,9 @@ class Limits:
         first_frame = np.cumsum([0, *(len(table.values) for _, table in clips)])
         peaks = np.maximum.reduceat(np.concatenate([table.values for _, table in clips]), first_frame[:-1])
         # a window of no length is no detection; where there is one, the clip is simply not counted
-        lengths = np.diff(np.concatenate([table.edges for _, table in clips]))
+        lengths = np.diff(self._truth.ticks(np.concatenate([table.edges for _, table in clips])))
         first_edge = first_frame[:-1] + np.arange(len(clips))
-        lengths[first_edge[1:] - 1] = np.inf  # from one clip to the next
-        counted = np.minimum.reduceat(lengths, first_edge) > 0.0
+        lengths[first_edge[1:] - 1] = 1  # from one clip to the next
+        counted = np.minimum.reduceat(lengths, first_edge) > 0
         absent = self._absent[[clip for clip, _ in clips]]
         self._waiting += list(np.where(absent & counted[:, None], peaks, -np.inf))

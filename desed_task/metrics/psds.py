@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from desed_task.errors import DesedTaskError
 from desed_task.metrics.curves.rocs import class_curve, joint_curve, staircase_area
 from desed_task.metrics.deltas import Deltas, score_deltas
 from desed_task.metrics.intersection import Intersection
@@ -122,7 +123,14 @@ def _class_curves(
         rate_per_cross = _rates_per_cross(truth, scenario, weights)
     num_reference = weights @ deltas.num_reference
     with_events = np.flatnonzero(num_reference)
-    rate_per_false = _SECONDS_PER_HOUR / float(weights @ truth.clip_seconds)
+    seconds = float(weights @ truth.clip_seconds)
+    if not len(with_events):
+        return {}
+    if not seconds:
+        raise DesedTaskError(
+            "the evaluated clips last 0 s, and PSDS counts false alarms per hour; give their durations"
+        )
+    rate_per_false = _SECONDS_PER_HOUR / seconds
     empty = rows.threshold[:0], rows.clip[:0], rows.clip[:0], rows.clip[:0]
     curves = {}
     for label in with_events.tolist():

@@ -51,18 +51,23 @@ class ScoreSet:
 
 
 def runs_at(table: ScoreTable, threshold: float) -> list[Event]:
-    """Runs of frames at or above the threshold, frame by frame."""
+    """Runs of frames at or above the threshold, frame by frame; runs of windows without length are none."""
     events = []
+
+    def add(onset: float, offset: float, label: str) -> None:
+        if offset > onset:
+            events.append(Event(onset, offset, label))
+
     for number, label in enumerate(table.labels):
         onset = None
         for frame, value in enumerate(table.values[:, number].tolist()):
             if value >= threshold and onset is None:
                 onset = table.edges[frame]
             if value < threshold and onset is not None:
-                events.append(Event(float(onset), float(table.edges[frame]), label))
+                add(float(onset), float(table.edges[frame]), label)
                 onset = None
         if onset is not None:
-            events.append(Event(float(onset), float(table.edges[-1]), label))
+            add(float(onset), float(table.edges[-1]), label)
     return events
 
 

@@ -16,6 +16,7 @@ from benchmarks.evaluation_scores import AUDIOSET_STRONG, DEV_TEST, ONE_HOUR, Co
 from benchmarks.evaluation_table import main
 from benchmarks.evaluation_timing import Peer, alternate, open_peer
 from desed_task.errors import DesedTaskError
+from desed_task.metrics.psds import Psds
 
 ROW_KEYS = {"name", "value", "unit", "peer", "peer_value", "ratio", "machine", "threads", "gflops", "repeats", "note"}
 
@@ -93,10 +94,10 @@ def wrapped_python(folder: Path) -> Path:
     return path
 
 
+@pytest.mark.usefixtures("exact_scorer")
 def test_the_psds_row_agrees_with_sed_scores_eval_in_another_process(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pytest.importorskip("sed_scores_eval")
     flags = ["--size", "small", "--repeats", "1", "--peer-python", str(wrapped_python(tmp_path))]
     assert main([*flags, "--only", "psds", "--json", str(tmp_path / "rows.json")]) == 0
     (row,) = json.loads((tmp_path / "rows.json").read_text())
@@ -107,17 +108,16 @@ def test_the_psds_row_agrees_with_sed_scores_eval_in_another_process(
     assert "evaluation psds" in capsys.readouterr().out
 
 
+@pytest.mark.usefixtures("exact_scorer")
 def test_another_value_than_the_peers_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("sed_scores_eval")
-    monkeypatch.setattr("benchmarks.evaluation_rows._both_psds", lambda deltas: {"psds1": 0.5, "psds2": 0.5})
+    monkeypatch.setattr("benchmarks.evaluation_rows.psds_of_scores", lambda *_: [Psds(0.5, {}), Psds(0.5, {})])
     with pytest.raises(DesedTaskError, match=r"psds: psds1 is 0\.5 here and"):
         main(["--size", "small", "--repeats", "1", "--only", "psds"])
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("exact_scorer", "scorers")
 def test_every_row_can_be_made(tmp_path: Path, shared_data: Path) -> None:
-    pytest.importorskip("sed_scores_eval")
-    pytest.importorskip("psds_eval")
     flags = ["--size", "small", "--repeats", "1", "--data", str(shared_data / "reference" / "dcase2021_student")]
     assert main([*flags, "--json", str(tmp_path / "rows.json")]) == 0
     rows = json.loads((tmp_path / "rows.json").read_text())

@@ -60,6 +60,31 @@ def test_what_has_been_left_out_cannot_be_asked_for() -> None:
         psds(few, PSDS_SCENARIO_1, weights=np.ones(4, dtype=np.int64))
 
 
+# .6 in 32 bits lies above .6 in 64 bits. Dog is in a, of 32 bits; elsewhere its highest score is .6, mostly in 64 bits.
+def test_a_limit_between_numbers_of_lower_precision_is_not_rounded_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("desed_task.metrics.detections.BATCH_VALUES", 1)
+    values = {"a": np.float32([0.7, 0.1, 0.1]), "b": np.float32([0.1, 0.1, 0.5])}
+    values |= {name: np.array([0.1, 0.6, 0.1]) for name in "cdef"}
+    scores = {name: ScoreTable(EDGES, np.stack([own, own], axis=1), LABELS) for name, own in values.items()}
+    events = EventTable({"a": [Event(0.0, 1.0, "Dog")], "b": [Event(2.0, 3.0, "Dog")]})
+    truth = build_truth(events, dict.fromkeys(scores, 3.0), LABELS)
+    criterion = criterion_of(PSDS_SCENARIO_1)
+    (every,), (few,) = (score_deltas(scores, truth, [criterion], max_false_alarms=most) for most in (None, 2))
+    limit = np.float64(0.6)
+    dog = LABELS.index("Dog")
+    above = (every.rows.threshold > limit) & (every.rows.label == dog)
+    of_few = few.rows.label == dog
+    assert few.rows.clip[of_few].tolist() == every.rows.clip[above].tolist() == [0]
+
+
+def test_windows_shorter_than_a_tick_are_no_false_alarms_to_count() -> None:
+    edges = np.array([0.0, 1.0, 1.0 + 1e-8, 3.0])
+    scores = {name: ScoreTable(edges, SCORES[name].values, LABELS) for name in SCORES}
+    limits = Limits(TRUTH, 0)
+    limits.watch(scores)
+    assert limits.values[LABELS.index("Dog")] == -np.inf
+
+
 @pytest.mark.parametrize("seed", range(12))
 @pytest.mark.parametrize("passing", [False, True])
 def test_the_score_is_that_of_all_thresholds(seed: int, passing: bool) -> None:

@@ -10,13 +10,14 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from desed_task.metrics.curves.kernels import kernel
 
 Array = NDArray[Any]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _insert(rates: Array, ratios: Array, count: int, rate: float, ratio: float) -> int:
     """Add a point to a staircase (rates and ratios ascending) unless it is of no use; returns its new length."""
     right = count  # the points from here on lie at higher rates, or at this one with a ratio that is not higher
@@ -39,7 +40,7 @@ def _insert(rates: Array, ratios: Array, count: int, rate: float, ratio: float) 
     return count
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _last_row(
     weights: Array, step_row: Array, step_clip: Array, step_rise: Array, rows: int, rate_per_false: float, most: float
 ) -> int:
@@ -52,7 +53,7 @@ def _last_row(
     return rows
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _staircase(
     weights: Array,
     threshold: Array,
@@ -101,7 +102,7 @@ def _staircase(
     return count
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _joint_area(
     rates: Array, ratios: Array, first_point: Array, last_point: Array, alpha_st: float, max_rate: float
 ) -> float:
@@ -131,7 +132,7 @@ def _joint_area(
         last_rate = rate
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def sample_psds(
     weights: Array,
     first_row: Array,
@@ -214,7 +215,7 @@ def sample_psds(
     return values
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def sample_best_f1(
     weights: Array,
     first_row: Array,

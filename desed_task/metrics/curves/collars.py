@@ -12,13 +12,14 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from desed_task.metrics.curves.kernels import kernel
 
 Array = NDArray[Any]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _first_from(sorted_times: Array, start: int, stop: int, time: float) -> int:
     """The first position in [start, stop) with a time at or above `time`, else stop."""
     while start < stop:
@@ -30,7 +31,7 @@ def _first_from(sorted_times: Array, start: int, stop: int, time: float) -> int:
     return start
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _room(array: Array, count: int, wanted: int) -> Array:
     """The array, or a larger one with its first `count` values, with room for `wanted` more."""
     if count + wanted <= len(array):
@@ -40,14 +41,14 @@ def _room(array: Array, count: int, wanted: int) -> Array:
     return larger
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _events_of(label: int, start: int, stop: int, event_label: Array) -> tuple[int, int]:
     """The part of a clip's events [start, stop), sorted by class, that is of class `label`."""
     first = _first_from(event_label, start, stop, label)
     return first, _first_from(event_label, first, stop, label + 1)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _list_pairs(
     rows: tuple[int, int],
     onset: Array,
@@ -101,13 +102,13 @@ def _list_pairs(
     return row_of[:candidates], (first_pair[: candidates + 1], pair_event[:pairs]), (first_reach, reach_candidate)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _working_space(there: int, here: int) -> tuple[Array, Array, Array]:
     """What a search from `here` vertices to `there` others needs: came_from, seen, queue."""
     return np.empty(there, np.int64), np.zeros(there, np.int64), np.empty(here + 1, np.int64)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _find_mate(
     source: int,
     joined: tuple[Array, Array],
@@ -152,7 +153,7 @@ def _find_mate(
     return False
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _changes(row_of: Array, threshold: Array, parent: Array) -> tuple[Array, Array]:
     """Candidates in the order in which they appear and vanish where the threshold falls, and which of both it is.
 
@@ -173,14 +174,14 @@ def _changes(row_of: Array, threshold: Array, parent: Array) -> tuple[Array, Arr
     return candidate_at[order], order >= vanishing
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _candidate_at(row_of: Array, row: int) -> int:
     """The candidate of a row, -1 if it has none."""
     candidate = _first_from(row_of, 0, len(row_of), row)
     return candidate if candidate < len(row_of) and row_of[candidate] == row else -1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _walk(
     row_of: Array,
     of_candidates: tuple[Array, Array],
@@ -222,7 +223,7 @@ def _walk(
             in_vain -= 1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def match_runs(
     first_node: Array,
     onset: Array,
@@ -285,7 +286,7 @@ def match_runs(
     )
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def match_lists(
     label: Array,
     clip: Array,

@@ -9,13 +9,14 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from desed_task.metrics.curves.kernels import kernel
 
 Array = NDArray[Any]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def best_counts(
     first_row: Array,
     threshold: Array,
@@ -65,7 +66,7 @@ def best_counts(
     return best_found, best_failed, best_threshold
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def roc_area(
     threshold: Array,
     clip: Array,

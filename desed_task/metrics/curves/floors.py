@@ -9,13 +9,14 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from desed_task.metrics.curves.kernels import kernel
 
 Array = NDArray[Any]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def list_floors(
     first_row: Array, threshold: Array, clip: Array, failed: Array, num_clips: int
 ) -> tuple[Array, Array, Array, Array]:

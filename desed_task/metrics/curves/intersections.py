@@ -14,13 +14,14 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from desed_task.metrics.curves.kernels import kernel
 
 Array = NDArray[Any]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _first_above(sorted_times: Array, start: int, stop: int, time: float) -> int:
     """The first position in [start, stop) with a time above `time`, else stop."""
     while start < stop:
@@ -32,7 +33,7 @@ def _first_above(sorted_times: Array, start: int, stop: int, time: float) -> int
     return start
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _first_from(sorted_times: Array, start: int, stop: int, time: float) -> int:
     """The first position in [start, stop) with a time at or above `time`, else stop."""
     while start < stop:
@@ -44,7 +45,7 @@ def _first_from(sorted_times: Array, start: int, stop: int, time: float) -> int:
     return start
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _enough(shared: float, length: float, fraction: float, whole: bool) -> bool:
     """Whether `shared` is so large a part of `length`; whole: both are whole ticks."""
     if whole:
@@ -52,7 +53,7 @@ def _enough(shared: float, length: float, fraction: float, whole: bool) -> bool:
     return bool(shared / length >= fraction)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _shared(
     begin: float, end: float, start: int, stop: int, onset: Array, offset: Array, before: Array, disjoint: bool
 ) -> Any:
@@ -77,7 +78,7 @@ def _shared(
     return total
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _room(array: Array, count: int, wanted: int) -> Array:
     """The array, or a larger one with its first `count` values, with room for `wanted` more."""
     if count + wanted <= len(array):
@@ -87,7 +88,7 @@ def _room(array: Array, count: int, wanted: int) -> Array:
     return larger
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _summed_lengths(onset: Array, offset: Array) -> Array:
     before = np.zeros(len(onset) + 1, onset.dtype)
     for event in range(len(onset)):
@@ -95,7 +96,7 @@ def _summed_lengths(onset: Array, offset: Array) -> Array:
     return before
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _events_of(label: int, clip: int, first_event: Array, event_label: Array) -> tuple[int, int]:
     """The rows [start, stop) of one class in a clip, whose rows are sorted by class."""
     start, stop = first_event[clip], first_event[clip + 1]
@@ -107,7 +108,7 @@ def _events_of(label: int, clip: int, first_event: Array, event_label: Array) ->
     return start, last
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def judge_runs(
     first_node: Array,
     onset: Array,
@@ -170,7 +171,7 @@ def judge_runs(
     return fails, inside, (part_event[:parts], part_threshold[:parts], part_time[:parts])
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def list_changes(
     first_node: Array, threshold: Array, parent: Array, clips: Array, fails: Array, inside: Array
 ) -> tuple[Array, Array, Array, Array, Array]:
@@ -196,7 +197,7 @@ def list_changes(
     return label, threshold[changed], clip, found[changed], failed[changed]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def list_cross_changes(
     first_node: Array,
     onset: Array,
@@ -258,7 +259,7 @@ def list_cross_changes(
     return label_at[:rows], threshold_at[:rows], clip_at[:rows], other_at[:rows], change_at[:rows]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def sum_parts(
     event: Array, threshold: Array, time: Array, event_onset: Array, event_offset: Array, whole: bool, gtc: float
 ) -> tuple[Array, Array, Array]:
@@ -285,7 +286,7 @@ def sum_parts(
     return out_event[:rows], out_threshold[:rows], out_change[:rows]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def list_groups(label: Array, clip: Array, point: Array) -> Array:
     """(groups + 1,) first rows of the detections of one class, clip and operating point, which lie side by side."""
     first = np.empty(len(label) + 1, np.int64)
@@ -298,7 +299,7 @@ def list_groups(label: Array, clip: Array, point: Array) -> Array:
     return first[: groups + 1]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def match_lists(
     first_row: Array,
     label: Array,
@@ -342,7 +343,7 @@ def match_lists(
     return found, failed, fails
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def match_lists_across(
     first_row: Array,
     label: Array,

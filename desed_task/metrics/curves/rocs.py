@@ -11,8 +11,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from desed_task.metrics.curves.kernels import kernel
 
 Array = NDArray[Any]
 
@@ -21,7 +22,7 @@ Array = NDArray[Any]
 SAME_RATE = 1e-9
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def class_curve(
     threshold: Array,
     clip: Array,
@@ -91,7 +92,7 @@ def class_curve(
     return rates[:kept].copy(), ratios[:kept].copy(), thresholds[:kept].copy()
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def joint_curve(rates: Array, ratios: Array, first_point: Array, alpha_st: float) -> tuple[Array, Array]:
     """Staircases of all classes, end to end -> rates where one of them steps, and the effective ratio from there on."""
     num_classes = len(first_point) - 1
@@ -120,7 +121,7 @@ def joint_curve(rates: Array, ratios: Array, first_point: Array, alpha_st: float
     return out_rates[:count].copy(), out_ratios[:count].copy()
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def staircase_area(rates: Array, ratios: Array, max_rate: float) -> float:
     """The area below a staircase (rates ascending) from 0 to max_rate, as a fraction of max_rate."""
     area = 0.0

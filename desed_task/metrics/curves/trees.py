@@ -10,13 +10,14 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from desed_task.metrics.curves.kernels import kernel
 
 Array = NDArray[Any]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def list_runs(values: Array, first_frame: Array, edges: Array) -> tuple[Array, Array, Array, Array, Array]:
     """values (classes, frames) of several clips end to end; first_frame (clips + 1,); edges (frames + clips,) times.
 
