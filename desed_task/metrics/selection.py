@@ -2,6 +2,7 @@
 
 A strongly labelled set gives one detection metric, a weakly labelled one the macro F1 of its tags. The objective of
 several sets is their sum, as in the DESED baselines: intersection F1 of the synthetic set + tagging F1 of the weak set.
+A figure is what a report (`report.evaluate`) on the same clips says.
 """
 
 from __future__ import annotations
@@ -9,8 +10,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
+import numpy as np
+
 from desed_task.events import EventTable
-from desed_task.metrics.event_f1 import collar_f1, intersection_f1, segment_f1
+from desed_task.metrics.deltas import point_deltas
+from desed_task.metrics.f1 import f1_at
+from desed_task.metrics.figures import CRITERIA, truth_for_figures
 from desed_task.metrics.psds import psds_of_scores
 from desed_task.metrics.scenarios import PSDS_SCENARIO_1, PSDS_SCENARIO_2
 from desed_task.metrics.truth import build_truth
@@ -37,9 +42,7 @@ def selection_figure(
         tables = {audio_id: postprocessing.filter(clip).table() for audio_id, clip in scores.items()}
         truth = build_truth(ground_truth, durations, postprocessing.labels)
         return sum(score.value or 0.0 for score in psds_of_scores(tables, truth, _SCENARIOS[metric]))
+    truth, _ = truth_for_figures(ground_truth, durations, postprocessing.labels)
     detections = EventTable({audio_id: postprocessing.detect(clip) for audio_id, clip in scores.items()})
-    if metric == "collar_f1":
-        return collar_f1(detections, ground_truth).macro or 0.0
-    if metric == "segment_f1":
-        return segment_f1(detections, ground_truth).macro or 0.0
-    return intersection_f1(detections, ground_truth, durations).macro or 0.0
+    (deltas,) = point_deltas({1.0: detections}, truth, [CRITERIA[metric.removesuffix("_f1")]])
+    return f1_at(deltas, -np.inf).macro or 0.0
