@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -42,12 +43,11 @@ def main(argv: Sequence[str]) -> int:
     """Validate everything, evaluate everything, write and print the results."""
     arguments = _parser().parse_args(argv)
     output_dir: Path = arguments.output_dir
-    if output_dir.exists() and not output_dir.is_dir():
-        raise DesedTaskError(f"--output-dir {output_dir}: stands there and is no folder; name another")
     rules = Rules(arguments.ct_mean, arguments.overlap, arguments.empty_clips, arguments.time_decimals)
     evaluation_set = read_evaluation_set(arguments.ground_truth, arguments.durations, rules)
     measuring = Measuring(arguments.threshold, arguments.bootstrap)
     paths = _paths(arguments.submission, arguments.baseline)
+    _require_place(output_dir, paths)
     with ExitStack() as opened:
         submissions = _open_all(paths, evaluation_set, arguments.year, opened)
         baseline_path = _require_one_baseline(submissions, arguments.baseline)
@@ -68,6 +68,21 @@ def _paths(submissions: Sequence[Path], baseline: Path | None) -> list[Path]:
     for path in (*submissions, *([] if baseline is None else [baseline])):
         found.setdefault(path.resolve(), path)
     return list(found.values())
+
+
+def _require_place(output_dir: Path, submissions: Sequence[Path]) -> None:
+    """DesedTaskError, before any scoring, where results cannot be written or would become part of a submission."""
+    if output_dir.exists() and not output_dir.is_dir():
+        raise DesedTaskError(f"--output-dir {output_dir}: stands there and is no folder; name another")
+    folder = output_dir.resolve()
+    there = next(place for place in (folder, *folder.parents) if place.exists())
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise DesedTaskError(f"--output-dir {output_dir}: {there} cannot be written to; name another")
+    for path in submissions:
+        if path.is_dir() and folder.is_relative_to(path.resolve()):
+            raise DesedTaskError(
+                f"--output-dir {output_dir}: lies in the submission {path}; name a folder outside of it"
+            )
 
 
 def _open_all(paths: Sequence[Path], evaluation_set: EvaluationSet, year: int, opened: ExitStack) -> list[Submission]:

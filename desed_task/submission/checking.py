@@ -8,7 +8,7 @@ incomplete becomes a note: missing clips, fewer than three runs, no meta, no ene
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from desed_task.events import EventTable
@@ -117,11 +117,13 @@ def _require_processed(name: str, outputs: Mapping[Kind, Output], found: FoundSy
 def _check_run(
     name: str, outputs: Mapping[Kind, Output], evaluation_set: EvaluationSet, faults: Faults, memory: Memory
 ) -> SubmittedRun:
-    notes: list[str] = []
+    notes: list[str] = list(evaluation_set.notes)
     scores = raw_scores = points = events = None
     evaluated = outputs.get("scores") or outputs.get("raw_scores")
     if evaluated is not None:
         scores = check_score_folder(evaluated.place, evaluation_set, faults, memory)
+        if scores is not None:
+            evaluation_set = replace(evaluation_set, score_labels=scores.labels.names)
     if "scores" in outputs and "raw_scores" in outputs:
         raw_scores = check_score_folder(outputs["raw_scores"].place, evaluation_set, faults, Memory(0))
         _require_alike(raw_scores, scores, faults)

@@ -110,7 +110,19 @@ def evaluate_system(
         energy_kwh_training=system.energy.training,
         energy_kwh_inference=system.energy.test,
     )
-    return EvaluatedSystem(name, system, runs, report, _spreads([run.report for run in runs]), samples)
+    evaluated = EvaluatedSystem(name, system, runs, report, _spreads([run.report for run in runs]), samples)
+    shown = evaluated.shown_run()
+    return replace(evaluated, runs=tuple(_without_deltas(run, run is shown) for run in runs))
+
+
+def _without_deltas(run: EvaluatedRun, is_shown: bool) -> EvaluatedRun:
+    """Figures without the counts they were made of, which take most memory; the page draws those of one run."""
+    kept = ("collar",) if is_shown else ()
+    figures, decided = (
+        replace(one, deltas={name: deltas for name, deltas in one.deltas.items() if name in kept})
+        for one in (run.figures, run.decided)
+    )
+    return replace(run, figures=figures, decided=decided)
 
 
 def evaluate_run(run: SubmittedRun, evaluation_set: EvaluationSet, measuring: Measuring = Measuring()) -> EvaluatedRun:

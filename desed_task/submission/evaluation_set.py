@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
+
 from desed_task.errors import SubmissionError
 from desed_task.events import EventTable, audio_id_of
 from desed_task.formats.dcase import read_durations, read_strong
@@ -22,16 +24,24 @@ from desed_task.metrics.rules import DEFAULT_RULES, Rules
 from desed_task.metrics.truth import build_truth
 
 END_TOLERANCE_SECONDS = 0.5
+# More clips that are not of the set are one sentence.
+MAX_STRANGERS_TOLD = 3
+# Clips of which so little is annotated are rather given in milliseconds.
+_SUSPECT_RATIO = 100.0
 
 
 @dataclass(frozen=True, eq=False)
 class EvaluationSet:
-    """ground_truth by filename; durations: filename -> seconds; sources: the two tables they were read from."""
+    """ground_truth by filename; durations: filename -> seconds; sources: the two tables they were read from.
+
+    score_labels: the classes of a run's scores, which its events may be of as well.
+    """
 
     ground_truth: EventTable
     durations: Mapping[str, float]
     rules: Rules
     sources: tuple[Path, ...] = ()
+    score_labels: tuple[str, ...] = ()
 
     @cached_property
     def seconds_of(self) -> Mapping[str, float]:
@@ -44,14 +54,27 @@ class EvaluationSet:
         return max(self.durations.values())
 
     @cached_property
+    def notes(self) -> tuple[str, ...]:
+        """What is odd about the set as a whole, though it can be used."""
+        last = float(self.ground_truth.offset.max())
+        typical = float(np.median(list(self.durations.values())))
+        if typical < _SUSPECT_RATIO * last:
+            return ()
+        return (
+            f"clips of {typical:g} s (median), but no event of the ground truth ends after {last:g} s: false alarms "
+            "per hour and PSDS are wrong if the durations are not in seconds",
+        )
+
+    @cached_property
     def truth_labels(self) -> tuple[str, ...]:
         """The classes that occur in the ground truth, sorted."""
         return self.ground_truth.labels()
 
     @cached_property
     def event_labels(self) -> LabelSet:
-        """The classes that events may be of: those of the ground truth; all ten of DESED where it has no other."""
-        return LabelSet(DESED_LABELS if set(self.truth_labels) <= set(DESED_LABELS) else self.truth_labels)
+        """The classes that events may be of: those of truth and scores; all ten of DESED where there is no other."""
+        known = {*self.truth_labels, *self.score_labels}
+        return LabelSet(DESED_LABELS if known <= set(DESED_LABELS) else sorted(known))
 
     def same_source(self, path: Path) -> bool:
         """Whether `path` is one of the two tables, and so no part of a submission."""

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from desed_task.errors import DesedTaskError, EventTableError
 from desed_task.events import EventTable, audio_id_of
 from desed_task.formats.dcase import STRONG_COLUMNS, read_cells
-from desed_task.submission.evaluation_set import END_TOLERANCE_SECONDS, EvaluationSet
+from desed_task.submission.evaluation_set import END_TOLERANCE_SECONDS, MAX_STRANGERS_TOLD, EvaluationSet
 from desed_task.submission.faults import Faults
 
 TABLE_SUFFIXES = (".tsv", ".csv")
@@ -136,6 +136,13 @@ def _check_names(path: Path, rows: _Rows, evaluation_set: EvaluationSet, faults:
         faults.add(
             f"{path}, row {min(strangers.values())}: none of the {len(strangers)} clips, such as "
             f"{next(iter(strangers))}, is in the table of durations; name the events of this evaluation set"
+        )
+        return
+    if len(strangers) > MAX_STRANGERS_TOLD:
+        first, row = next(iter(strangers.items()))
+        faults.add(
+            f"{path}, row {row}: {first} and {len(strangers) - 1} other clips are not in the table of durations; "
+            "remove their events or add the clips"
         )
         return
     for filename, row in strangers.items():

@@ -165,9 +165,9 @@ def _packaged(folder: Path, top: Path, ignored: Callable[[Path], bool]) -> Found
 
 def _outputs(root: Path, folder: Path, label: str, ignored: Callable[[Path], bool]) -> Iterator[Output]:
     """Every output at or below a folder, in order of the names."""
-    for where, names, files in os.walk(folder):
-        names[:] = sorted(name for name in names if not _NOT_OURS.match(name))
+    for where, names, files in os.walk(folder, followlinks=True):
         here = Path(where)
+        names[:] = sorted(name for name in names if not _NOT_OURS.match(name) and not _leads_back(here / name))
         tables = [here / name for name in sorted(files) if Path(name).suffix.lower() in TABLE_SUFFIXES]
         tables = [path for path in tables if not _NOT_OURS.match(path.name) and not ignored(path)]
         if "detections.tsv" in files:
@@ -185,6 +185,11 @@ def _outputs(root: Path, folder: Path, label: str, ignored: Callable[[Path], boo
             yield _output("points", root, here, tuple(points), label)
         for path in decisions:
             yield _output("events", root, path, (path,), label)
+
+
+def _leads_back(folder: Path) -> bool:
+    """Whether a folder is a link to one that it lies in, where walking would never end."""
+    return folder.is_symlink() and folder.parent.resolve().is_relative_to(folder.resolve())
 
 
 def _holds_scores(tables: list[Path]) -> bool:

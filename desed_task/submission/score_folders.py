@@ -23,9 +23,11 @@ from desed_task.formats.score_tables import (
 )
 from desed_task.labels import LabelSet
 from desed_task.scores import ScoreTable
-from desed_task.submission.evaluation_set import END_TOLERANCE_SECONDS, EvaluationSet
+from desed_task.submission.evaluation_set import END_TOLERANCE_SECONDS, MAX_STRANGERS_TOLD, EvaluationSet
 from desed_task.submission.faults import Faults
 
+# What file managers leave behind.
+_OF_DESKTOPS = {"thumbs.db", "desktop.ini", "__macosx"}
 KEPT_BYTES = 512 * 2**20
 
 
@@ -103,7 +105,7 @@ def _tables(folder: Path, evaluation_set: EvaluationSet, faults: Faults) -> dict
     paths: dict[str, Path] = {}
     strangers: list[Path] = []
     for path in sorted(folder.iterdir()):
-        if path.name.startswith("."):
+        if path.name.startswith(".") or path.name.lower() in _OF_DESKTOPS:
             continue
         if path.is_dir() or path.suffix.lower() != SCORE_SUFFIX:
             faults.add(f"{path}: stands among score tables and is none; keep nothing but {SCORE_SUFFIX} files there")
@@ -117,8 +119,14 @@ def _tables(folder: Path, evaluation_set: EvaluationSet, faults: Faults) -> dict
             paths[audio_id] = path
     if strangers and not paths:
         faults.add(
-            f"{folder}: none of its {len(strangers)} clips, such as {clip_of_table(strangers[0])}, is in the table of "
-            "durations; name the scores of this evaluation set"
+            f"{folder}: none of its {len(strangers)} clips, such as {clip_of_table(strangers[0])}, is in the table "
+            "of durations; name the scores of this evaluation set"
+        )
+        return paths
+    if len(strangers) > MAX_STRANGERS_TOLD:
+        faults.add(
+            f"{strangers[0]}: {clip_of_table(strangers[0])} and {len(strangers) - 1} other clips are not in the table "
+            "of durations; remove the files or add the clips"
         )
         return paths
     for path in strangers:
