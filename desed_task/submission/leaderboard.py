@@ -193,6 +193,11 @@ def _notes(standings: Sequence[Standing]) -> list[str]:
         notes.append("±: standard deviation over runs.")
     if any(interval is not None for interval in (*(f.interval for f in every), *(d.interval for d in paired))):
         notes.append("[ ]: 95 % interval.")
+    if any(_lies_beside(figure) for figure in every):
+        notes.append(
+            "An interval may lie below its value: clips that are drawn twice leave fewer different ones, which spreads "
+            "the classes, and PSDS is less their spread."
+        )
     if any(difference.is_significant for difference in paired):
         notes.append("\\*: differs from the baseline (0 lies outside of the interval, or p < 0.05).")
     incomplete = [s for s in standings if s.files_present != s.files_expected]
@@ -205,6 +210,13 @@ def _notes(standings: Sequence[Standing]) -> list[str]:
         f"{_escaped(s.system)}: {_escaped(remark)}" for s in standings for remark in s.remarks if remark not in shared
     ]
     return [*notes, *(_escaped(remark) for remark in shared), *own]
+
+
+def _lies_beside(figure: Figure) -> bool:
+    """Whether the value is outside of its own interval."""
+    if figure.value is None or figure.interval is None:
+        return False
+    return not figure.interval[0] <= figure.value <= figure.interval[1]
 
 
 def _plain(value: Any) -> Any:

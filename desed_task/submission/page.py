@@ -1,10 +1,10 @@
 """The page of an evaluation: one self-contained HTML file that shows one or several systems.
 
-Warnings come first, then the figures with their intervals and the rules behind them, the PSD-ROC curves of both
-scenarios, the classes, the operating curve, and timelines of the worst clips. What it shows is a `Page` of
-`SystemView`s (see `page_views`); everything but the drawing is computed elsewhere. The file asks for nothing from
-elsewhere, which its content security policy also enforces, and can be read without its script. Curves are thinned to
-what can be seen (see `page_plots`), so that a page of a few systems stays below 1 MB.
+The leaderboard of several systems comes first, then warnings, the figures with their intervals and the rules behind
+them, the PSD-ROC curves of both scenarios, the classes, the operating curve, and timelines of the worst clips. What it
+shows is a `Page` of `SystemView`s (see `page_views`); everything but the drawing is computed elsewhere. The file asks
+for nothing from elsewhere, which its content security policy also enforces, and can be read without its script. Curves
+are thinned to what can be seen (see `page_plots`), so that a page of a few systems stays below 1 MB.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pathlib import Path
 from desed_task.metrics.psds import Psds
 from desed_task.submission.leaderboard import EN_DASH, format_number
 from desed_task.submission.page_headlines import headline_table, headline_tiles
+from desed_task.submission.page_leaderboard import leaderboard_table
 from desed_task.submission.page_markup import Html, breakable, element, joined
 from desed_task.submission.page_plots import SMALL, Line, line_sample, operating_plot, roc_plot, system_style
 from desed_task.submission.page_style import SCRIPT, STYLE
@@ -70,6 +71,8 @@ def _top(page: Page) -> Html:
     parts = [element("h1", page.title)]
     if page.subtitle:
         parts.append(element("p", page.subtitle, class_="soft"))
+    if page.standings:
+        parts.append(leaderboard_table(page.standings, [system.name for system in page.systems]))
     if warnings:
         items = (element("li", warning) for warning in warnings)
         parts.append(element("ul", *items, class_="warnings", role="note", aria_label="Warnings"))

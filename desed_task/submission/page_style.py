@@ -62,6 +62,8 @@ thead th { color: var(--soft); font-size: .875rem; padding: 0 1.5rem .35rem 0; v
 tbody th, td { border-top: 1px solid var(--grid); padding: .5rem 1.5rem .5rem 0; vertical-align: top; }
 .figures td { min-width: 8.5rem; }
 .figures tbody th { min-width: 13rem; max-width: 20rem; font-weight: 600; overflow-wrap: anywhere; }
+.ranks td { min-width: 6.5rem; padding-right: 1rem; } .ranks td, .ranks .spread { white-space: nowrap; }
+.figures.ranks tbody th { min-width: 11rem; }
 .figures .value { font-size: 1.375rem; font-weight: 400; }
 .key { display: inline-block; width: 1.75rem; height: .75rem; margin-right: .5rem; overflow: visible; }
 .key line { stroke: var(--c); stroke-width: 2.5; }

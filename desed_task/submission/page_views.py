@@ -4,6 +4,7 @@
       title, subtitle          "Evaluation", "DESED dev-test, 1168 clips"
       rules                    name -> value in words: ct_mean, overlap, empty_clips, ... (shown below the figures)
       warnings                 sentences about the set as a whole, shown first
+      standings                several systems ranked, for the leaderboard on top; empty for none
       systems                  one or several `SystemView`
         name
         files_present/expected a difference is a warning of its own
@@ -30,7 +31,7 @@ from numpy.typing import NDArray
 
 from desed_task.metrics.psds import Psds
 from desed_task.metrics.scenarios import PSDS_SCENARIO_1, PSDS_SCENARIO_2
-from desed_task.submission.leaderboard import Figure
+from desed_task.submission.leaderboard import Figure, Standing
 
 Status = Literal["found", "missed", "false"]
 
@@ -129,6 +130,7 @@ class Page:
     subtitle: str = ""
     rules: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    standings: tuple[Standing, ...] = ()
     max_efpr: tuple[float, float] = (PSDS_SCENARIO_1.max_efpr, PSDS_SCENARIO_2.max_efpr)
 
 

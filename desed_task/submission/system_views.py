@@ -6,6 +6,7 @@ Figures are means over the runs; curves and timelines are those of one run, the 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,7 @@ from desed_task.metrics.f1 import f1_curve
 from desed_task.submission.decisions import worst_timelines
 from desed_task.submission.evaluation import EvaluatedRun, EvaluatedSystem, Measuring, decided_by, decisions_of
 from desed_task.submission.evaluation_set import EvaluationSet
-from desed_task.submission.leaderboard import Standing
+from desed_task.submission.leaderboard import Standing, shared_by_all, sort_standings
 from desed_task.submission.page_views import (
     ClassFigures,
     Headline,
@@ -29,6 +30,7 @@ from desed_task.submission.page_views import (
 from desed_task.submission.standings import figure_of
 
 _MAX_CURVE_POINTS = 200
+_RANKING = "ranking score"
 _HEADLINES = (
     ("PSDS1", "psds1", "how many events are found with right times, scenario 1"),
     ("PSDS2", "psds2", "how many events are found and not confused, scenario 2"),
@@ -57,11 +59,21 @@ def page_of(
         "intervals": f"95 %, {measuring.num_samples} samples of clips" if measuring.num_samples else "none",
         "ranking": f"rules of {year}",
     }
+    # The best first, and the colours in that order.
+    ordered = [standing for _, standing in sort_standings(standings)]
+    by_name = {system.name: system for system in systems}
+    systems, standings = [by_name[standing.system] for standing in ordered], ordered
     ranked = len(systems) > 1 or standings[0].ranking_score.value is not None
+    # Of several systems the leaderboard shows the ranking scores.
     views = [view_of(system, standing, measuring, ranked) for system, standing in zip(systems, standings, strict=True)]
     truth = f"{len(evaluation_set.ground_truth)} events of {len(evaluation_set.truth_labels)} classes"
     title = systems[0].name if len(systems) == 1 else "Leaderboard"
-    return Page(title, tuple(views), f"{clips} clips, {truth}", said)
+    board = tuple(standings) if len(systems) > 1 else ()
+    if board:
+        views = [replace(view, headlines=tuple(h for h in view.headlines if h.name != _RANKING)) for view in views]
+    shared = shared_by_all([view.warnings for view in views])
+    views = [replace(view, warnings=tuple(w for w in view.warnings if w not in shared)) for view in views]
+    return Page(title, tuple(views), f"{clips} clips, {truth}", said, tuple(shared), board)
 
 
 def view_of(system: EvaluatedSystem, standing: Standing, measuring: Measuring, ranked: bool = True) -> SystemView:
@@ -92,7 +104,7 @@ def view_of(system: EvaluatedSystem, standing: Standing, measuring: Measuring, r
 
 def _headlines(system: EvaluatedSystem, standing: Standing) -> list[Headline]:
     found = [Headline(title, figure_of(system, name), meaning=meaning) for title, name, meaning in _HEADLINES]
-    ranking = Headline("ranking score", standing.ranking_score, meaning="mean of both PSDS over those of the baseline")
+    ranking = Headline(_RANKING, standing.ranking_score, meaning="mean of both PSDS over those of the baseline")
     return [ranking, *found] if standing.ranking_score.value is not None else found
 
 
