@@ -14,6 +14,9 @@ student that are 0.2 s apart, one is a miss. With DEFAULT_RULES, as `score_delta
 39.90 % instead of 39.87 %, micro 40.98 % instead of 40.95 %. Segments are the same. Intersection F1 compares whole
 microseconds by default; Rules(time_decimals=None) compares floats and equals psds_eval to the last digit, and so does
 the default for the published student.
+
+A report and the selection of an epoch take their F1s from `figures`, all under one set of rules, and from here the text
+tables alone, under the same rules.
 """
 
 from __future__ import annotations

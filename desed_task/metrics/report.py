@@ -39,6 +39,7 @@ from desed_task.postprocessing.thresholds import NUM_OPERATING_POINTS, threshold
 from desed_task.scores import Scores, ScoreTable
 
 CONVENTIONS = (
+    "times: in every figure and table as scorer.rules says; published collar F1s compare floats (time_decimals null)",
     "decision: score > threshold, after the median filter",
     "collar F1: onset 0.2 s, offset max(0.2 s, 20 % of the reference event), optimal matching",
     "segment F1, AUROC and pAUROC (false positive rate up to 0.1): segments of 1 s",

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from desed_task.metrics.bootstrap import Interval, draw_samples, sample_figures
-from desed_task.metrics.figures import SCENARIOS, Figures
+from desed_task.metrics.figures import F1_CRITERIA, SCENARIOS, Figures
 from desed_task.metrics.resampled import Figure, SampledF1, SampledPsds, Weights
 
 NUM_SAMPLES = 1000
@@ -18,15 +18,25 @@ SAMPLES_SEED = 0
 
 def resampled_figures(figures: Figures) -> dict[str, Figure]:
     """By the names of the report: both PSDS, and the macro F1s at the system's operating point; the defined ones."""
+    return {**resampled_psds(figures), **resampled_f1s(figures)}
+
+
+def resampled_psds(figures: Figures) -> dict[str, Figure]:
+    """Both PSDS, where they are defined."""
+    return {
+        name: SampledPsds(figures.deltas[name], scenario)
+        for name, scenario in SCENARIOS.items()
+        if getattr(figures, name).value is not None
+    }
+
+
+def resampled_f1s(figures: Figures) -> dict[str, Figure]:
+    """The macro F1s at the operating point of the figures, where they are defined."""
     found: dict[str, Figure] = {}
-    for name, scenario in SCENARIOS.items():
-        if getattr(figures, name).value is not None:
-            found[name] = SampledPsds(figures.deltas[name], scenario)
-    for criterion in ("collar", "intersection", "segment"):
+    for criterion in F1_CRITERIA:
         f1 = getattr(figures, criterion)
         if f1.macro is not None:
-            deltas = figures.deltas[criterion]
-            found[f"{criterion}_f1_macro"] = SampledF1(deltas, f1.thresholds)
+            found[f"{criterion}_f1_macro"] = SampledF1(figures.deltas[criterion], f1.thresholds)
     return found
 
 

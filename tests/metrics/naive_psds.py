@@ -117,7 +117,7 @@ def _every_point(
     number = data.labels.index(label)
     thresholds = np.unique(np.concatenate([data.scores[name].values[:, number] for name in clips]))
     return [
-        {name: _spans(runs_at(data.scores[name], threshold), label, scale, rules) for name in clips}
+        {name: _spans(runs_at(data.scores[name], threshold, [label]), label, scale, rules) for name in clips}
         for threshold in thresholds.tolist()
     ]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -50,17 +50,20 @@ class ScoreSet:
         return EventTable({name: list(runs_at(table, threshold)) for name, table in self.scores.items()})
 
 
-def runs_at(table: ScoreTable, threshold: float) -> list[Event]:
-    """Runs of frames at or above the threshold, frame by frame; runs of windows without length are none."""
+def runs_at(table: ScoreTable, threshold: float, labels: Sequence[str] | None = None) -> list[Event]:
+    """Runs of frames at or above the threshold, frame by frame; runs of windows without length are none.
+
+    labels: those of these classes only.
+    """
     events = []
 
     def add(onset: float, offset: float, label: str) -> None:
         if offset > onset:
             events.append(Event(onset, offset, label))
 
-    for number, label in enumerate(table.labels):
+    for label in table.labels if labels is None else labels:
         onset = None
-        for frame, value in enumerate(table.values[:, number].tolist()):
+        for frame, value in enumerate(table.values[:, table.labels.index(label)].tolist()):
             if value >= threshold and onset is None:
                 onset = table.edges[frame]
             if value < threshold and onset is not None:

@@ -140,7 +140,10 @@ def test_the_example_of_psds_eval_has_overlaps_which_are_refused(example: Publis
 
 
 @pytest.mark.usefixtures("scorers")
-@pytest.mark.parametrize(("scenario", "value"), [(PSDS_SCENARIO_1, 0.33446856), (PSDS_SCENARIO_2, 0.52810003)])
+@pytest.mark.parametrize(
+    ("scenario", "value"),
+    [pytest.param(PSDS_SCENARIO_1, 0.33446856, marks=pytest.mark.slow), (PSDS_SCENARIO_2, 0.52810003)],
+)
 def test_psds_of_the_student_by_psds_eval(student: Published, scenario: PsdsScenario, value: float) -> None:
     theirs = reference.psds(student.points, student.ground_truth, student.durations, scenario)
     assert theirs.value == pytest.approx(value, abs=1e-8)
