@@ -84,6 +84,9 @@ def open_peer(job: str, folder: Path, python: Path | None) -> Iterator[Peer]:
             yield Peer(ask({"job": job, "folder": str(folder)})["peer"], run_there)
         finally:
             process.terminate()
+            assert process.stdin is not None
+            with suppress(BrokenPipeError):  # what a peer that has ended did not read
+                process.stdin.close()
 
 
 def alternate(ours: Callable[[], Values], peer: Peer, repeats: int) -> Timing:
