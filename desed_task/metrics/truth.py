@@ -6,7 +6,7 @@ Built once for a set of clips, and shared by every criterion and every system. A
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -139,13 +139,6 @@ def in_ticks(seconds: NDArray[np.float64], rules: Rules) -> Times:
     """Seconds, any shape, as the nearest ticks (as they are where the rules do not round)."""
     seconds = np.asarray(seconds, dtype=np.float64)
     return seconds if rules.time_decimals is None else np.rint(seconds * rules.ticks_per_second).astype(np.int64)
-
-
-def clip_positions(truth: Truth, names: Iterable[str]) -> dict[str, int]:
-    """audio_id or filename -> position of its clip, for those among `names` that are evaluated."""
-    position = {audio_id: number for number, audio_id in enumerate(truth.audio_ids)}
-    found = ((name, position.get(audio_id_of(name))) for name in names)
-    return {name: number for name, number in found if number is not None}
 
 
 def _without_overlaps(events: Sequence[Event], rules: Rules) -> Sequence[Event]:
