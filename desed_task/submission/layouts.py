@@ -32,7 +32,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -40,13 +40,14 @@ from typing import Literal
 from desed_task.formats.score_tables import SCORE_SUFFIX, is_score_table
 from desed_task.submission.event_lists import TABLE_SUFFIXES, is_event_list
 from desed_task.submission.meta import has_submission_section
-from desed_task.submission.operating_points import split_decisions
+from desed_task.submission.operating_points import is_named_by_threshold, split_decisions
 
 Kind = Literal["scores", "raw_scores", "points", "events"]
 
 META_SUFFIXES = (".yaml", ".yml")
 _LABEL = re.compile(r"^.+_task4[a-z]?(?:_[a-z]+)?_\d+$", re.IGNORECASE)
 _RUN = re.compile(r"(?<![a-z])(run|seed|version)[\W_]*(\d+)", re.IGNORECASE)
+_RUN_AT_END = re.compile(_RUN.pattern + "$", re.IGNORECASE)
 _CRITERIA = re.compile(r"(?:dtc|gtc|cttc)[\d.]+", re.IGNORECASE)
 _RAW_WORDS = {"raw", "unprocessed"}
 _LAYOUT_WORDS = {
@@ -180,11 +181,18 @@ def _outputs(root: Path, folder: Path, label: str, ignored: Callable[[Path], boo
             yield _output(kind, root, here, tuple(tables), label)
             names[:] = []
             continue
-        points, decisions = split_decisions([path for path in tables if not _is_other_table(path)])
+        lists = [path for path in tables if not _is_other_table(path)]
+        points, decisions = ([], lists) if _are_called_by_runs(lists) else split_decisions(lists)
         if points:
             yield _output("points", root, here, tuple(points), label)
         for path in decisions:
             yield _output("events", root, path, (path,), label)
+
+
+def _are_called_by_runs(lists: Sequence[Path]) -> bool:
+    """Whether each of several event lists is of a run of its own: `run1.tsv`, `x_run2.tsv`."""
+    runs = {_run_in(path.stem) for path in lists}
+    return len(lists) == len(runs) > 1 and None not in runs and not any(is_named_by_threshold(p.stem) for p in lists)
 
 
 def _leads_back(folder: Path) -> bool:
@@ -257,7 +265,8 @@ def _told(root: Path, place: Path, label: str) -> str:
     """The names on the way from the root, without the system's label, criteria, and the threshold of a file."""
     told = _on_the_way(place.relative_to(root))
     if place.suffix.lower() in TABLE_SUFFIXES and not place.is_dir():
-        told = re.sub(r"\d*\.?\d+$", "", told[: -len(place.suffix)])
+        told = told[: -len(place.suffix)]
+        told = told if _RUN_AT_END.search(told) else re.sub(r"\d*\.?\d+$", "", told)
         told = re.sub(r"(?<=[_-])0\d+(?=[_-]|$)", "", told)
     told = re.sub(re.escape(label), "", told, flags=re.IGNORECASE) if label else told
     return _CRITERIA.sub(" ", told)

@@ -62,9 +62,9 @@ thead th { color: var(--soft); font-size: .875rem; padding: 0 1.5rem .35rem 0; v
 tbody th, td { border-top: 1px solid var(--grid); padding: .5rem 1.5rem .5rem 0; vertical-align: top; }
 .figures td { min-width: 8.5rem; }
 .figures tbody th { min-width: 13rem; max-width: 20rem; font-weight: 600; overflow-wrap: anywhere; }
-.ranks td { min-width: 6.5rem; padding-right: 1rem; } .ranks td, .ranks .spread { white-space: nowrap; }
-.figures.ranks tbody th { min-width: 11rem; }
-.figures .value { font-size: 1.375rem; font-weight: 400; }
+.ranks td { min-width: 6rem; padding-right: .75rem; } .ranks td, .ranks .spread { white-space: nowrap; }
+.figures.ranks tbody th { min-width: 9rem; padding-right: .75rem; }
+.figures .value { font-size: 1.375rem; font-weight: 400; } .figures.ranks .value { font-size: 1.1875rem; }
 .key { display: inline-block; width: 1.75rem; height: .75rem; margin-right: .5rem; overflow: visible; }
 .key line { stroke: var(--c); stroke-width: 2.5; }
 .rules { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 17rem), 1fr)); gap: .1rem 2rem;

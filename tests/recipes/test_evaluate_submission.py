@@ -14,6 +14,7 @@ from broken_submissions import BROKEN, Broken
 from sound_submissions import LABELS, write_evaluation_set, write_sound
 
 from desed_task.command_line import run_recipe
+from desed_task.errors import DesedTaskError
 from recipes.evaluate_submission import main
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -205,3 +206,56 @@ def test_a_browser_shows_the_page(tmp_path: Path) -> None:
     assert 'aria-pressed="true"' in ran.stdout
     assert "Uncaught" not in ran.stderr
     assert "Refused to" not in ran.stderr
+
+
+def test_results_are_never_written_into_a_submission(tmp_path: Path) -> None:
+    scores = write_sound(tmp_path)["scores"]
+    for output_dir in (scores, scores / "report"):
+        with pytest.raises(DesedTaskError, match="lies in the submission"):
+            main([*arguments(tmp_path, scores), "--output-dir", str(output_dir)])
+    assert sorted(path.name for path in scores.iterdir()) == ["a.tsv", "b.tsv", "c.tsv"]
+
+
+def test_a_place_that_cannot_be_written_to_is_told_before_anything_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.access", lambda *_: False)
+    with pytest.raises(DesedTaskError, match="cannot be written to; name another"):
+        main(arguments(tmp_path, write_sound(tmp_path)["scores"]))
+
+
+def test_an_interrupted_evaluation_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("recipes.evaluate_submission.page_of", interrupt)
+    assert run(arguments(tmp_path, write_sound(tmp_path)["scores"]), monkeypatch) == 130
+    assert not (tmp_path / "out").exists()
+
+
+def test_other_files_in_the_output_folder_stay(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "notes.txt").write_text("mine")
+    assert main(arguments(tmp_path, write_sound(tmp_path)["scores"])) == 0
+    assert (tmp_path / "out" / "notes.txt").read_text() == "mine"
+
+
+def test_the_published_scorers_stand_beside_every_system(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("sed_eval")
+    sound = write_sound(tmp_path)
+    assert main([*arguments(tmp_path, sound["points"], sound["events.tsv"]), "--reference"]) == 0
+    printed = capsys.readouterr().out
+    for name in ("points", "events"):
+        assert f"{name}, beside the published scorers" in printed
+    assert "| collar_f1_micro | 0.571429 | 0.571429 | +0.00e+00 |" in printed
+
+
+def test_the_page_of_several_systems_begins_with_the_leaderboard_the_best_first(tmp_path: Path) -> None:
+    sound = write_sound(tmp_path)
+    argv = arguments(tmp_path, sound["points"], sound["scores"])
+    assert main([*argv, "--baseline", str(sound["scores"]), "--bootstrap", "50"]) == 0
+    page = (tmp_path / "out" / "report.html").read_text()
+    board, figures = page.index('aria-label="Leaderboard"'), page.index('aria-label="Figures of all systems"')
+    assert board < figures
+    assert board < page.index("1. scores (baseline)") < page.index("2. points") < figures
+    assert "PSDS1 less baseline" in page[board:figures]

@@ -293,3 +293,9 @@ def test_the_published_student_and_the_example_of_psds_eval(shared_data: Path) -
     (run,) = opened(example, read_evaluation_set(*tables, Rules(overlap="allow"))).systems[0].runs
     assert run.points is not None
     assert list(run.points) == pytest.approx([0.1 * k for k in range(1, 11)])
+
+
+def test_event_lists_called_by_runs_are_the_decisions_of_runs(tmp_path: Path, evaluation_set: EvaluationSet) -> None:
+    for run in (1, 2, 3):
+        write_events(tmp_path / "mine" / f"predictions_run{run}.tsv")
+    assert shape(tmp_path / "mine", evaluation_set) == {"mine": {f"run{run}": "events" for run in (1, 2, 3)}}
