@@ -31,7 +31,7 @@ from desed_task.metrics.intervals import Spread, spread
 from desed_task.metrics.report import CONVENTIONS, ClassReport, Report, build_report, file_warnings
 from desed_task.metrics.resampled import Figure
 from desed_task.metrics.truth import Truth, build_truth
-from desed_task.metrics.uncertainty import NUM_SAMPLES, resampled_figures, samples_of
+from desed_task.metrics.uncertainty import NUM_SAMPLES, resampled_f1s, resampled_psds, samples_of
 from desed_task.scores import ScoreTable
 from desed_task.submission.checking import SubmittedRun, SubmittedSystem
 from desed_task.submission.evaluation_set import EvaluationSet
@@ -62,8 +62,7 @@ class EvaluatedRun:
     @property
     def resampled(self) -> dict[str, Figure]:
         """The figures of which intervals are taken, by their names in the report."""
-        of_psds = {name: figure for name, figure in resampled_figures(self.figures).items() if name.startswith("psds")}
-        of_f1 = {name: figure for name, figure in resampled_figures(self.decided).items() if "f1" in name}
+        of_psds, of_f1 = resampled_psds(self.figures), resampled_f1s(self.decided)
         return {**of_psds, **of_f1}
 
 

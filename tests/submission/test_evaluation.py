@@ -66,6 +66,19 @@ def test_decisions_in_a_run_give_its_f1s_and_scores_its_psds(tmp_path: Path, eva
     assert report.scorer["f1"] == "the submitted decisions"
 
 
+def test_decisions_may_be_of_any_class_of_the_scores(tmp_path: Path, evaluation_set: EvaluationSet) -> None:
+    """Bird is a class of the system, but nothing of the ground truth."""
+    for audio_id, windows in SCORES.items():
+        rows = [(*window, 0.0) for window in windows]
+        write_lines(tmp_path / "run/scores" / f"{audio_id}.tsv", ("onset", "offset", "Cat", "Dog", "Bird"), *rows)
+    header = ("filename", "onset", "offset", "event_label")
+    write_lines(tmp_path / "run" / "detections.tsv", header, ("a.wav", 0, 4, "Cat"), ("b.wav", 1, 2, "Bird"))
+    report = evaluated(tmp_path / "run", evaluation_set, Measuring(num_samples=20)).report
+    assert report.per_class["Cat"].collar_f1 == pytest.approx(2 / 3)
+    assert report.collar_f1_micro == pytest.approx(2 / 6)
+    assert report.intervals["collar_f1_macro"].low is not None
+
+
 def test_one_event_list_has_f1s_only_and_says_so(tmp_path: Path, evaluation_set: EvaluationSet) -> None:
     report = evaluated(write_sound(tmp_path)["events.tsv"], evaluation_set).report
     assert (report.psds1, report.psds2) == (None, None)
