@@ -256,7 +256,7 @@ def _row(
     **rates: Any,
 ) -> Row:
     machine = f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}, no GPU"
-    row = {"name": f"evaluation {name}", "value": value, "unit": unit, "peer": peer, "peer_value": peer_value}
+    row = {"name": name, "value": value, "unit": unit, "peer": peer, "peer_value": peer_value}
     return {**row, "ratio": ratio, "machine": machine, "threads": num_threads, **rates}
 
 

@@ -102,10 +102,10 @@ def test_the_psds_row_agrees_with_sed_scores_eval_in_another_process(
     assert main([*flags, "--only", "psds", "--json", str(tmp_path / "rows.json")]) == 0
     (row,) = json.loads((tmp_path / "rows.json").read_text())
     assert row.keys() >= ROW_KEYS
-    assert row["name"] == "evaluation psds"
+    assert row["name"] == "psds"
     assert row["peer"].startswith("sed_scores_eval ")
     assert row["size"] == "small"
-    assert "evaluation psds" in capsys.readouterr().out
+    assert "psds" in capsys.readouterr().out
 
 
 @pytest.mark.usefixtures("exact_scorer")
@@ -122,7 +122,7 @@ def test_every_row_can_be_made(tmp_path: Path, shared_data: Path) -> None:
     assert main([*flags, "--json", str(tmp_path / "rows.json")]) == 0
     rows = json.loads((tmp_path / "rows.json").read_text())
     assert all(row.keys() >= ROW_KEYS for row in rows)
-    assert {row["name"].removeprefix("evaluation ") for row in rows} >= ROWS.keys()
+    assert {row["name"] for row in rows} >= ROWS.keys()
     assert all(row["ratio"] > 1 for row in rows if row["ratio"] is not None)
 
 
