@@ -119,7 +119,7 @@ class Shell:
 
     def _finish(self, words: list[str], line: str) -> None:
         done = subprocess.run(
-            [sys.executable, *words], cwd=self.folder, capture_output=True, text=True, timeout=240, check=False
+            [sys.executable, *words], cwd=self.folder, capture_output=True, text=True, timeout=600, check=False
         )
         assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
 
@@ -229,6 +229,7 @@ def test_the_baseline_on_desed_as_in_the_readme(project: Path, shell: Shell) -> 
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # twelve trainings, each a process of its own
 @pytest.mark.parametrize("recordings", ["ESC10"])
 def test_the_comparison_with_few_labels_as_in_the_readme(project: Path, shell: Shell, recordings: str) -> None:
     shell.further = {"benchmarks/few_labels.py": ["--seeds", "42", "43", "--num_threads", "2"]}
