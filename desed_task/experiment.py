@@ -30,9 +30,10 @@ from desed_task.data.corpora.desed import DesedOptions, read_desed
 from desed_task.data.corpora.esc import EscOptions, read_esc
 from desed_task.data.corpora.folder import FolderOptions, read_folder
 from desed_task.data.corpora.soundscapes import SoundscapesOptions, read_soundscapes
-from desed_task.data.dataset import BatchDataset, Source
+from desed_task.data.dataset import BatchDataset
 from desed_task.data.joined import JoinedStore, open_stores
 from desed_task.data.store import PackedStore
+from desed_task.data.stored_source import StoredSource
 from desed_task.errors import CheckpointError, CorpusError, OptionsError
 from desed_task.events import EventTable
 from desed_task.features.logmel import LogMel, LogMelOptions
@@ -243,11 +244,19 @@ def _require_no_overlaps(clip_set: ClipSet) -> None:
 
 def build_dataset(options: SedOptions, clip_sets: Sequence[ClipSet], labels: LabelSet, grid: FrameGrid) -> BatchDataset:
     """Training batches of `clip_sets`, one per source of the conf; packs the audio that is not packed yet."""
+    num_samples = grid.num_samples(options.data.clip_seconds)
     sources = [
-        Source(clip_set, open_stores(clip_set, options.data.store, options.features.sample_rate), source.batch_size)
+        StoredSource(
+            clip_set,
+            open_stores(clip_set, options.data.store, options.features.sample_rate),
+            source.batch_size,
+            labels,
+            grid,
+            num_samples,
+        )
         for source, clip_set in zip(options.data.train, clip_sets, strict=True)
     ]
-    return BatchDataset(sources, labels, grid, options.data.clip_seconds, options.training.seed)
+    return BatchDataset(sources, num_samples, grid.num_frames(num_samples), len(labels), options.training.seed)
 
 
 def build_module(

@@ -89,6 +89,16 @@ class FrameGrid:
         """One past the last frame that something ending at `seconds` touches."""
         return self.frames_covering(seconds)
 
+    def frames_at(self, seconds: NDArray[np.float64]) -> NDArray[np.int64]:
+        """`frame_at` of each: (times,)."""
+        frames = np.floor((seconds - self.start) * self.frame_rate + _FRAME_ROUNDING)
+        return np.asarray(np.maximum(frames, 0), dtype=np.int64)
+
+    def frames_after(self, seconds: NDArray[np.float64]) -> NDArray[np.int64]:
+        """`frame_after` of each: (times,)."""
+        frames = np.ceil((seconds - self.start) * self.frame_rate - _FRAME_ROUNDING)
+        return np.asarray(np.maximum(frames, 0), dtype=np.int64)
+
     def seconds_at(self, frame: int) -> float:
         """Seconds at which `frame` begins, which is where frame - 1 ends; never negative."""
         return max(0.0, self.start + frame * self.frame_samples / self.sample_rate)

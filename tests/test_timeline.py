@@ -114,3 +114,10 @@ def test_a_clock_that_stands_still_is_refused(wrong: dict[str, int]) -> None:
 def test_a_centre_that_is_no_time_is_refused() -> None:
     with pytest.raises(ValueError, match="first_frame_center"):
         FrameGrid(16_000, 256, 4, first_frame_center=math.nan)
+
+
+def test_many_times_become_frames_as_one_does() -> None:
+    grid = FrameGrid(16000, 256, 4)
+    seconds = np.concatenate([np.arange(0, 2, 0.016), [0.064, 0.0640001, 9.984, -0.5]])
+    assert grid.frames_at(seconds).tolist() == [grid.frame_at(float(second)) for second in seconds]
+    assert grid.frames_after(seconds).tolist() == [grid.frame_after(float(second)) for second in seconds]

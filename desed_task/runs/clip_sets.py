@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from desed_task.clips import ClipSet
 from desed_task.data.checking import check_recordings
-from desed_task.data.dataset import require_share
 from desed_task.data.decoding import decode_recordings
+from desed_task.data.stored_source import require_share
 from desed_task.experiment import System, build_clip_set
 from desed_task.training.fit import FAST_DEV_STEPS
 

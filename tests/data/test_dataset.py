@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
 from desed_task.clips import Clip, ClipSet, Supervision
-from desed_task.data.dataset import BatchDataset, EpochSampler, Source
-from desed_task.errors import CorpusError
+from desed_task.data.dataset import BatchDataset, EpochSampler
+from desed_task.data.source import Share
+from desed_task.data.stored_source import StoredSource
+from desed_task.errors import CorpusError, OptionsError
 from desed_task.events import Event
 from desed_task.labels import DESED_LABELS, LabelSet
 from desed_task.timeline import FrameGrid
 
 LABELS = LabelSet(["Cat", "Dog", "Speech"])
 GRID = FrameGrid(16000, 256, 4)
+Stored = Callable[[int], StoredSource]
 
 
 class Ramps:
@@ -37,14 +43,24 @@ class Ramps:
 
 
 def source(
-    name: str, num_clips: int, batch_size: int, supervision: Supervision, *, samples: int = 64, **known: Any
-) -> Source:
+    name: str,
+    num_clips: int,
+    batch_size: int,
+    supervision: Supervision,
+    *,
+    samples: int = 64,
+    labels: LabelSet = LABELS,
+    **known: Any,
+) -> Stored:
     clips = tuple(Clip(f"clip{number}", Path(f"{name}{number}.wav"), samples / 16000) for number in range(num_clips))
-    return Source(ClipSet(name, clips, supervision, **known), Ramps([samples] * num_clips), batch_size)  # type: ignore[arg-type]
+    store: Any = Ramps([samples] * num_clips)
+    return partial(StoredSource, ClipSet(name, clips, supervision, **known), store, batch_size, labels, GRID)
 
 
-def dataset(*sources: Source, seconds: float = 64 / 16000, seed: int = 42) -> BatchDataset:
-    return BatchDataset(sources, LABELS, GRID, seconds, seed)
+def dataset(*sources: Stored, seconds: float = 64 / 16000, seed: int = 42, num_classes: int = 3) -> BatchDataset:
+    samples = GRID.num_samples(seconds)
+    stored = [source(samples) for source in sources]
+    return BatchDataset(stored, samples, GRID.num_frames(samples), num_classes, seed)
 
 
 def desed() -> BatchDataset:
@@ -131,8 +147,9 @@ def test_a_long_clip_is_cut_at_random_and_its_events_move_with_it() -> None:
 
 
 def test_ten_seconds_are_156_frames_of_ten_classes() -> None:
-    clip = source("strong", 1, 1, "strong", samples=160_000, events={"clip0": (Event(0.1, 9.999, "Speech"),)})
-    targets = BatchDataset([clip], LabelSet(DESED_LABELS), GRID, 10.0, 0)[0, 0].targets
+    events = {"clip0": (Event(0.1, 9.999, "Speech"),)}
+    clip = source("strong", 1, 1, "strong", samples=160_000, labels=LabelSet(DESED_LABELS), events=events)
+    targets = dataset(clip, seconds=10.0, num_classes=10)[0, 0].targets
     assert targets.strong.shape == (1, 156, 10)
     # .1 s lies in frame 1 (.064 to .128); the event goes beyond the last frame's end, 9.984 s
     assert targets.strong[0, :, 8].tolist() == [0.0] + [1.0] * 155
@@ -166,3 +183,26 @@ def test_the_fingerprint_is_of_the_clips_and_of_what_a_batch_knows_of_them() -> 
     assert len({mine, *(dataset(other).fingerprint for other in others)}) == 5
     unlabeled = source("none", 2, 1, "none", events={"clip0": (dog,)}), source("none", 2, 1, "none")
     assert dataset(unlabeled[0]).fingerprint == dataset(unlabeled[1]).fingerprint
+
+
+def test_two_ranks_hear_together_what_one_hears() -> None:
+    sources = [
+        source(
+            "strong", 9, 4, "strong", samples=5000, events={f"clip{n}": (Event(0.1, 0.2, "Dog"),) for n in range(9)}
+        ),
+        source("weak", 8, 2, "weak", tags={"clip3": ("Cat",)}),
+    ]
+    alone = dataset(*sources)[2, 1]
+    stored = [source(64) for source in sources]
+    parts = [BatchDataset(stored, 64, GRID.num_frames(64), 3, 42, Share(rank, 2))[2, 1] for rank in range(2)]
+    order = [0, 1, 4, 2, 3, 5]  # rank 0: two strong clips and a weak one; rank 1: the others
+    together = torch.cat([part.waveform for part in parts])
+    assert (together == alone.waveform[order]).all()
+    assert (torch.cat([part.targets.strong for part in parts]) == alone.targets.strong[order]).all()
+    assert [*parts[0].audio_ids, *parts[1].audio_ids] == [alone.audio_ids[row] for row in order]
+
+
+def test_a_batch_that_cannot_be_shared_evenly_is_refused() -> None:
+    stored = source("weak", 9, 3, "weak")(64)
+    with pytest.raises(OptionsError, match="weak: its 3 clips per batch cannot be shared evenly by 2 processes"):
+        BatchDataset([stored], 64, 0, 3, 42, Share(0, 2))

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from desed_task.batch import Batch, Targets
 from desed_task.clips import Clip, ClipSet, Supervision
-from desed_task.data.dataset import BatchDataset, Source
+from desed_task.data.dataset import BatchDataset
+from desed_task.data.stored_source import StoredSource
 from desed_task.events import Event
 from desed_task.labels import LabelSet
 from desed_task.models.crnn import CRNN, CRNNOptions
@@ -54,14 +55,15 @@ class Noise:
 def dataset() -> BatchDataset:
     """Batches of two strong, one weak and one unlabeled clip; five steps per epoch."""
 
-    def source(name: str, supervision: Supervision, batch_size: int) -> Source:
+    def source(name: str, supervision: Supervision, batch_size: int) -> StoredSource:
         clips = tuple(Clip(audio_id, Path(audio_id), 0.16) for audio_id in Noise.audio_ids)
         events = {clip.audio_id: (Event(0.02, 0.1, "hum"),) for clip in clips[::2]}
         tags = {clip.audio_id: ("hiss",) for clip in clips[1::2]}
-        return Source(ClipSet(name, clips, supervision, events, tags), Noise(), batch_size)  # type: ignore[arg-type]
+        clip_set, store = ClipSet(name, clips, supervision, events, tags), Noise()
+        return StoredSource(clip_set, store, batch_size, LABELS, GRID, SAMPLES)  # type: ignore[arg-type]
 
     sources = [source("strong", "strong", 2), source("weak", "weak", 1), source("unlabeled", "none", 1)]
-    return BatchDataset(sources, LABELS, GRID, SAMPLES / 16000, seed=1)
+    return BatchDataset(sources, SAMPLES, GRID.num_frames(SAMPLES), len(LABELS), seed=1)
 
 
 @pytest.fixture
