@@ -56,7 +56,8 @@ from desed_task.scores import Scores
 from desed_task.timeline import FrameGrid
 from desed_task.training.energy import EnergyOptions
 from desed_task.training.run_folder import code_version, find_checkpoint
-from desed_task.training.sed_module import CHECKPOINT_KEY, Augmentation, SedModule
+from desed_task.training.sed_module import CHECKPOINT_KEY, SedModule
+from desed_task.training.step import Augmentation
 from desed_task.training.training_options import TrainingOptions
 from desed_task.windowing import Windowing
 

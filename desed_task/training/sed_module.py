@@ -1,8 +1,6 @@
-"""The training of a detector, as a thin LightningModule: one step, one validation, what a checkpoint holds.
+"""The training of a detector, as a thin LightningModule: steps, one validation, what a checkpoint holds.
 
-A step: spectrum -> augment (linear) -> scale -> augment (normalised) -> student, teacher -> losses. With a mean teacher
-the student must agree with it on every clip; without one (`mean_teacher` None) the same step is plain supervised
-training. Both hear the same input.
+What a step computes is said in `step`.
 
 All that is random in a batch's step (augmentations, dropout) is drawn from (seed, number of the batch), so a training
 that was interrupted goes on exactly as it would have.
@@ -11,18 +9,18 @@ that was interrupted goes on exactly as it would have.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
-from desed_task.batch import Batch, Inputs, Predictions, Targets
+from desed_task.batch import Batch
 from desed_task.training.divergence import DivergenceWatch
-from desed_task.training.losses import consistency_loss, supervised_loss
 from desed_task.training.mean_teacher import build_teacher, update_teacher
 from desed_task.training.schedules import cosine_decay, exponential_ramp
+from desed_task.training.step import Augmentation, Frontend, compute_losses, prepare
 from desed_task.training.training_options import TrainingOptions
 
 CHECKPOINT_KEY = "desed_task"
@@ -30,28 +28,6 @@ OBJECTIVE = "val/objective"
 RANK = "val/rank"
 # Less than any metric distinguishes: an early epoch that scores 0 must not stand for a later one that scores 0 too.
 TIE_SHARE = 1e-5
-
-
-class Augmentation(Protocol):
-    """What every file in `augment/` offers."""
-
-    domain: str
-
-    def __call__(self, inputs: Inputs, targets: Targets, rng: np.random.Generator) -> tuple[Inputs, Targets]:
-        """The same clips, altered."""
-        ...
-
-
-class Frontend(Protocol):
-    """What every file in `features/` offers."""
-
-    def spectrum(self, waveform: Tensor) -> Tensor:
-        """(batch, samples) -> linear features."""
-        ...
-
-    def scale(self, mel: Tensor) -> Tensor:
-        """Linear features -> what the model hears."""
-        ...
 
 
 class SedModule(pl.LightningModule):
@@ -88,43 +64,21 @@ class SedModule(pl.LightningModule):
         """One step: the loss of the student."""
         number = self.current_epoch * self.steps_per_epoch + batch_idx
         torch.manual_seed(_dropout_seed(self.options.seed, number))
-        inputs, targets = self.prepare(batch, np.random.default_rng((self.options.seed, number)))
-        student: Predictions = self.sed_student(inputs)
-        loss, figures = supervised_loss(student, targets, self.options.strong_weight, self.options.weak_weight)
-        if self.sed_teacher is not None:
-            loss, more = self._add_consistency(loss, student, inputs)
-            figures |= more
-        self.log_dict({f"train/student/{name}": value for name, value in figures.items()})
-        self.log("train/loss", loss.detach(), prog_bar=True)
-        self.divergence.watch(self.global_step, batch, inputs, student, loss, figures, self.sed_student)
-        return loss
+        rng = np.random.default_rng((self.options.seed, number))
+        inputs, targets = prepare(batch, self.frontend, self.augmentations, rng)
+        losses = compute_losses(
+            self.sed_student, self.sed_teacher, inputs, targets, self.options, self._consistency_weight()
+        )
+        self.log_dict({f"train/student/{name}": value for name, value in losses.terms.items()})
+        self.log("train/loss", losses.total.detach(), prog_bar=True)
+        self.divergence.watch(
+            self.global_step, batch, inputs, losses.student, losses.total, losses.terms, self.sed_student
+        )
+        return losses.total
 
-    def prepare(self, batch: Batch, rng: np.random.Generator) -> tuple[Inputs, Targets]:
-        """Batch -> (Inputs, Targets), augmented, each augmentation in its domain."""
-        with torch.no_grad():
-            inputs, targets = Inputs(self.frontend.spectrum(batch.waveform)), batch.targets
-            inputs, targets = self._augment("linear", inputs, targets, rng)
-            inputs = Inputs(self.frontend.scale(inputs.mel), inputs.embeddings)
-            return self._augment("normalised", inputs, targets, rng)
-
-    def _augment(
-        self, domain: str, inputs: Inputs, targets: Targets, rng: np.random.Generator
-    ) -> tuple[Inputs, Targets]:
-        for augmentation in self.augmentations:
-            if augmentation.domain == domain:
-                inputs, targets = augmentation(inputs, targets, rng)
-        return inputs, targets
-
-    def _add_consistency(self, loss: Tensor, student: Predictions, inputs: Inputs) -> tuple[Tensor, dict[str, Tensor]]:
+    def _consistency_weight(self) -> float:
         options = self.options.mean_teacher
-        assert self.sed_teacher is not None and options is not None
-        self.sed_teacher.train(options.mode == "train")
-        with torch.no_grad():
-            teacher = self.sed_teacher(inputs)
-        consistency = consistency_loss(student, teacher, options.consistency_loss)
-        weight = options.consistency_weight * self._ramp(self.global_step + 1)
-        figures = {"consistency": consistency.detach(), "consistency_weight": torch.tensor(weight)}
-        return loss + weight * consistency, figures
+        return options.consistency_weight * self._ramp(self.global_step + 1) if options is not None else 0.0
 
     def _ramp(self, step: int) -> float:
         return exponential_ramp(step, self.options.n_epochs_warmup * self.updates_per_epoch)

@@ -1,0 +1,93 @@
+"""One step of a detector's training, up to its loss, without a trainer.
+
+spectrum -> augment (linear) -> scale -> augment (normalised) -> student, teacher -> losses. With a mean teacher the
+student must agree with it on every clip; without one (None) the same step is plain supervised training. Both hear the
+same input.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from desed_task.batch import Batch, Inputs, Predictions, Targets
+from desed_task.training.losses import consistency_loss, supervised_loss
+from desed_task.training.training_options import TrainingOptions
+
+
+class Augmentation(Protocol):
+    """What every file in `augment/` offers."""
+
+    domain: str
+
+    def __call__(self, inputs: Inputs, targets: Targets, rng: np.random.Generator) -> tuple[Inputs, Targets]:
+        """The same clips, altered."""
+        ...
+
+
+class Frontend(Protocol):
+    """What every file in `features/` offers."""
+
+    def spectrum(self, waveform: Tensor) -> Tensor:
+        """(batch, samples) -> linear features."""
+        ...
+
+    def scale(self, mel: Tensor) -> Tensor:
+        """Linear features -> what the model hears."""
+        ...
+
+
+@dataclass(frozen=True)
+class Losses:
+    """What a step comes to. total: scalar with a gradient; terms: scalars by the names of the log, without."""
+
+    total: Tensor
+    terms: dict[str, Tensor]
+    student: Predictions
+
+
+def prepare(
+    batch: Batch, frontend: Frontend, augmentations: Sequence[Augmentation], rng: np.random.Generator
+) -> tuple[Inputs, Targets]:
+    """Batch -> (Inputs, Targets), augmented, each augmentation in its domain."""
+    with torch.no_grad():
+        inputs, targets = Inputs(frontend.spectrum(batch.waveform)), batch.targets
+        inputs, targets = _augmented("linear", augmentations, inputs, targets, rng)
+        inputs = Inputs(frontend.scale(inputs.mel), inputs.embeddings)
+        return _augmented("normalised", augmentations, inputs, targets, rng)
+
+
+def compute_losses(
+    student: nn.Module,
+    teacher: nn.Module | None,
+    inputs: Inputs,
+    targets: Targets,
+    options: TrainingOptions,
+    consistency_weight: float,
+) -> Losses:
+    """Both models hear; supervised loss of the student, and its disagreement with the teacher."""
+    predicted: Predictions = student(inputs)
+    total, terms = supervised_loss(predicted, targets, options.strong_weight, options.weak_weight)
+    if teacher is not None:
+        assert options.mean_teacher is not None
+        teacher.train(options.mean_teacher.mode == "train")
+        with torch.no_grad():
+            heard: Predictions = teacher(inputs)
+        consistency = consistency_loss(predicted, heard, options.mean_teacher.consistency_loss)
+        total = total + consistency_weight * consistency
+        terms |= {"consistency": consistency.detach(), "consistency_weight": torch.tensor(consistency_weight)}
+    return Losses(total, terms, predicted)
+
+
+def _augmented(
+    domain: str, augmentations: Sequence[Augmentation], inputs: Inputs, targets: Targets, rng: np.random.Generator
+) -> tuple[Inputs, Targets]:
+    for augmentation in augmentations:
+        if augmentation.domain == domain:
+            inputs, targets = augmentation(inputs, targets, rng)
+    return inputs, targets
