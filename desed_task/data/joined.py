@@ -5,10 +5,13 @@ Each corpus keeps the store that it has alone, so joining packs nothing twice.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
+from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from desed_task.audio.reading import Waveform
 from desed_task.clips import ClipSet
@@ -23,15 +26,24 @@ class JoinedStore:
         self.sample_rate = self.stores[0].sample_rate
         self.audio_ids = tuple(audio_id for store in self.stores for audio_id in store.audio_ids)
         self.lengths = np.concatenate([store.lengths for store in self.stores])
-        self._first_clips = np.cumsum([0, *(len(store) for store in self.stores)])
+        self._first_clips = list(accumulate(map(len, self.stores), initial=0))[:-1]
 
     def __len__(self) -> int:
         return len(self.audio_ids)
 
     def read(self, clip: int, first_sample: int, num_samples: int) -> Waveform:
         """As PackedStore.read."""
-        store = int(np.searchsorted(self._first_clips, clip, side="right")) - 1
-        return self.stores[store].read(clip - int(self._first_clips[store]), first_sample, num_samples)
+        store, own_clip = self._locate(clip)
+        return store.read(own_clip, first_sample, num_samples)
+
+    def samples(self, clip: int, first_sample: int, num_samples: int) -> NDArray[np.int16]:
+        """As PackedStore.samples."""
+        store, own_clip = self._locate(clip)
+        return store.samples(own_clip, first_sample, num_samples)
+
+    def _locate(self, clip: int) -> tuple[PackedStore, int]:
+        number = bisect_right(self._first_clips, clip) - 1
+        return self.stores[number], clip - self._first_clips[number]
 
 
 def open_stores(clip_set: ClipSet, folder: Path, sample_rate: int) -> PackedStore | JoinedStore:

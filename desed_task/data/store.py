@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 from filelock import FileLock, Timeout
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from desed_task.audio.reading import Waveform
@@ -46,7 +47,8 @@ class PackedStore:
         self.offsets = np.array(index.offsets, dtype=np.int64)
         self.lengths = np.array(index.lengths, dtype=np.int64)
         self._sha256 = index.sha256
-        self._samples = np.memmap(samples_path(index_path), dtype="<i2", mode="r")
+        # As a plain array: slices of a memmap are slow to make.
+        self._samples: NDArray[np.int16] = np.asarray(np.memmap(samples_path(index_path), dtype="<i2", mode="r"))
 
     def __len__(self) -> int:
         return len(self.audio_ids)
@@ -54,10 +56,14 @@ class PackedStore:
     def read(self, clip: int, first_sample: int, num_samples: int) -> Waveform:
         """`num_samples` of a clip from `first_sample` on, zeros beyond its end: (num_samples,) float32."""
         waveform = np.zeros(num_samples, dtype=np.float32)
-        available = max(0, min(num_samples, int(self.lengths[clip]) - first_sample))
-        start = int(self.offsets[clip]) + first_sample
-        np.multiply(self._samples[start : start + available], np.float32(1.0 / FULL_SCALE), out=waveform[:available])
+        samples = self.samples(clip, first_sample, num_samples)
+        np.multiply(samples, np.float32(1.0 / FULL_SCALE), out=waveform[: len(samples)])
         return waveform
+
+    def samples(self, clip: int, first_sample: int, num_samples: int) -> NDArray[np.int16]:
+        """At most `num_samples` of a clip from `first_sample` on, fewer where it ends before: a view of the map."""
+        start, length = int(self.offsets[clip]), int(self.lengths[clip])
+        return self._samples[start + min(first_sample, length) : start + min(first_sample + num_samples, length)]
 
     def keep(self, positions: Sequence[int]) -> PackedStore:
         """This store, narrowed in place to the clips at `positions`, in that order."""

@@ -5,15 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from desed_task.clips import ClipSet
-from desed_task.data.joined import JoinedStore
 from desed_task.data.known_labels import KnownLabels
+from desed_task.data.mapped import Excerpts, MappedExcerpts, SampleStore
 from desed_task.data.source import Draw, Moment
-from desed_task.data.store import PackedStore
 from desed_task.errors import CorpusError
 from desed_task.labels import LabelSet
 from desed_task.timeline import FrameGrid
@@ -34,17 +32,21 @@ class StoredSource:
     def __init__(
         self,
         clip_set: ClipSet,
-        store: PackedStore | JoinedStore,
+        store: SampleStore,
         batch_size: int,
         labels: LabelSet,
         grid: FrameGrid,
         num_samples: int,
+        excerpts: Excerpts | None = None,
     ) -> None:
-        """num_samples: of the excerpt that is heard of each clip. CorpusError for too few clips."""
+        """num_samples: of the excerpt that is heard of each clip. excerpts: of the same clips, by default those of
+        the memory map. CorpusError for too few clips.
+        """
         require_share(clip_set, batch_size)
         self.name = clip_set.name
         self.batch_size = batch_size
         self.store = store
+        self._excerpts = excerpts or MappedExcerpts(store)
         self._supervision = clip_set.supervision
         self._known = KnownLabels(clip_set, labels)
         self._grid = grid
@@ -73,9 +75,8 @@ class StoredSource:
         )
 
     def fill(self, draw: Draw, waveforms: Tensor) -> None:
-        """Read the excerpts."""
-        for row, (clip, first_sample) in enumerate(draw.clips):
-            waveforms[row] = torch.from_numpy(self.store.read(clip, first_sample, self._num_samples))
+        """Copy the excerpts."""
+        self._excerpts.fill(draw.clips, waveforms)
 
     def describe(self) -> Any:
         """Clips, labels, order and share."""

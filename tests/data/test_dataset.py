@@ -37,9 +37,9 @@ class Ramps:
     def __len__(self) -> int:
         return len(self.lengths)
 
-    def read(self, clip: int, first_sample: int, num_samples: int) -> NDArray[np.float32]:
-        samples = np.arange(first_sample, first_sample + num_samples)
-        return np.where(samples < self.lengths[clip], (1000 * clip + samples) / 1e6, 0.0).astype(np.float32)
+    def samples(self, clip: int, first_sample: int, num_samples: int) -> NDArray[np.float32]:
+        samples = np.arange(first_sample, min(first_sample + num_samples, self.lengths[clip]))
+        return (32768 * (1000 * clip + samples) / 1e6).astype(np.float32)
 
 
 def source(

@@ -47,8 +47,8 @@ class Noise:
     def __len__(self) -> int:
         return 10
 
-    def read(self, clip: int, first_sample: int, num_samples: int) -> NDArray[np.float32]:
-        return np.random.default_rng(clip).normal(0, 0.1, num_samples).astype(np.float32)
+    def samples(self, clip: int, first_sample: int, num_samples: int) -> NDArray[np.float32]:
+        return np.random.default_rng(clip).normal(0, 3276.8, num_samples).astype(np.float32)
 
 
 @pytest.fixture

@@ -141,12 +141,12 @@ def test_weights_that_a_step_lost_replace_no_checkpoint(
 
 def test_a_clip_that_is_not_finite_is_named(make_module: MakeModule, dataset: BatchDataset, tmp_path: Path) -> None:
     store = dataset.sources[0].store
-    read = store.read
+    samples = store.samples
 
     def spoilt(clip: int, first_sample: int, num_samples: int) -> object:
-        waveform = read(clip, first_sample, num_samples)
+        waveform = samples(clip, first_sample, num_samples)
         return waveform * NAN if clip == 6 else waveform
 
-    store.read = spoilt  # type: ignore[method-assign,assignment]
+    store.samples = spoilt  # type: ignore[method-assign,assignment]
     with pytest.raises(DesedTaskError, match="the waveform of clip6 is not finite"):
         run(make_module(), dataset, tmp_path / "run")
