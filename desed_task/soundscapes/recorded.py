@@ -25,6 +25,8 @@ Sources = Mapping[str, tuple[Path, ...]]
 class RecordedSoundbank:
     """Events cut from recordings: class name -> sources of that class."""
 
+    is_endless = False
+
     def __init__(self, events: Mapping[str, Sources], backgrounds: Backgrounds, isolation: IsolationOptions) -> None:
         self._events = {label: dict(sources) for label, sources in events.items() if sources}
         self.labels = tuple(self._events)
@@ -43,6 +45,22 @@ class RecordedSoundbank:
         """(samples,) of a drawn event."""
         return self._isolated(Path(sound.recording))[sound.take][1]
 
+    def recordings(self) -> list[tuple[str, str, Path]]:
+        """(class, source, recording) of everything that events are cut from, in a fixed order."""
+        return [
+            (label, source, recording)
+            for label, sources in self._events.items()
+            for source, recordings in sources.items()
+            for recording in recordings
+        ]
+
+    def sounds(self, event_label: str, source: str, recording: Path) -> list[Sound]:
+        """The isolated events of a recording. AudioError or CorpusError when it cannot be used."""
+        return [
+            Sound(event_label, source, str(recording), take, first / SAMPLE_RATE)
+            for take, (first, _) in enumerate(self._isolated(recording))
+        ]
+
     def _read_isolated(self, recording: Path) -> list[tuple[int, Waveform]]:
         """(first sample, samples) of each isolated event."""
         waveform = _read_shared(recording)
@@ -54,6 +72,8 @@ class RecordedSoundbank:
 
 class RecordedBackgrounds:
     """Excerpts of background recordings; one that is shorter than the scene runs back and forth."""
+
+    is_endless = False
 
     def __init__(self, sources: Sources) -> None:
         self._sources = dict(sources)
@@ -68,6 +88,17 @@ class RecordedBackgrounds:
     def read(self, sound: Sound, num_samples: int) -> Waveform:
         """(num_samples,) of a drawn background."""
         waveform = self._read(Path(sound.recording))[sound.take : sound.take + num_samples]
+        return np.pad(waveform, (0, num_samples - len(waveform)), mode="symmetric")
+
+    def recordings(self) -> list[tuple[str, Path]]:
+        """(source, recording) of every background, in a fixed order."""
+        return [(source, recording) for source, recordings in self._sources.items() for recording in recordings]
+
+    def read_whole(self, recording: Path, num_samples: int) -> Waveform:
+        """A whole recording, run back and forth to `num_samples` if it is shorter: a background is a part of it."""
+        waveform = self._read(recording)
+        if len(waveform) >= num_samples:
+            return waveform
         return np.pad(waveform, (0, num_samples - len(waveform)), mode="symmetric")
 
 

@@ -17,6 +17,8 @@ from desed_task.soundscapes.soundbank import Soundbank
 from desed_task.soundscapes.variation import apply_variation
 
 PEAK_LIMIT = 0.98
+# What is fainter counts as silence, which no gain makes audible.
+SILENT_RMS = 1e-9
 
 
 def render_scene(scene: Scene, soundbank: Soundbank) -> tuple[Waveform, list[Event]]:
@@ -51,7 +53,7 @@ def _render_event(placed: PlacedEvent, scene: Scene, soundbank: Soundbank) -> Wa
 def _at_level(waveform: Waveform, level_db: float, num_measured: int | None = None) -> Waveform:
     """The waveform at this RMS, of its first `num_measured` samples, relative to full scale; silence stays silence."""
     rms = float(np.sqrt(np.mean(np.square(waveform[:num_measured], dtype=np.float64))))
-    return waveform * np.float32(10 ** (level_db / 20) / max(rms, 1e-9))
+    return waveform * np.float32(10 ** (level_db / 20) / max(rms, SILENT_RMS))
 
 
 def _faded(waveform: Waveform, fade_samples: int) -> Waveform:

@@ -75,7 +75,7 @@ class Room:
         self._rt60_seconds = float(np.exp(rng.uniform(*np.log(options.rt60_seconds))))
         self._recording: str | None = None
         if options.impulse_responses is not None:
-            recordings = list_recordings(options.impulse_responses)
+            recordings = _listed(options.impulse_responses)
             self._recording = str(recordings[rng.integers(len(recordings))])
 
     def draw_response(self) -> RoomResponse | None:
@@ -112,6 +112,10 @@ def build_impulse_response(response: RoomResponse) -> Waveform:
     tail[0] = 1.0
     impulse_response: Waveform = tail.astype(np.float32)
     return impulse_response
+
+
+# A folder is listed once, not once per scene.
+_listed = cache(list_recordings)
 
 
 @cache

@@ -28,12 +28,11 @@ from desed_task.options import Options
 from desed_task.soundscapes.classes import CoOccurrenceTable, check_co_occurrence, drawn_classes, drawn_co_occurring
 from desed_task.soundscapes.ranges import Range
 from desed_task.soundscapes.room import Room, RoomOptions, RoomResponse
-from desed_task.soundscapes.silence import draw_excerpt
 from desed_task.soundscapes.soundbank import SAMPLE_RATE, Sound, Soundbank
-from desed_task.soundscapes.variation import Variation, VariationOptions, draw_variation
+from desed_task.soundscapes.takes import FreshTakes, Take, Takes
+from desed_task.soundscapes.variation import Variation, VariationOptions
 
 _PLACEMENT_TRIES = 20
-_DISTINCT_TRIES = 20
 _MILLISECOND_SAMPLES = SAMPLE_RATE // 1000
 
 
@@ -141,15 +140,20 @@ class Scene:
         return sorted({(sound.event_label, sound.source) for sound in sounds})
 
 
-def draw_scene(rng: np.random.Generator, options: SceneOptions, soundbank: Soundbank) -> Scene:
-    """Draw one scene. The soundbank must have every class of `options.labels`."""
+def draw_scene(
+    rng: np.random.Generator, options: SceneOptions, soundbank: Soundbank, takes: Takes | None = None
+) -> Scene:
+    """Draw one scene. The soundbank must have every class of `options.labels`. takes: drawn anew if not given."""
     num_samples = round(options.duration_seconds * SAMPLE_RATE)
-    background = soundbank.backgrounds.draw(rng, num_samples)
+    takes = takes or fresh_takes(options, soundbank)
+    background = takes.draw_background(rng)
     background_db = float(rng.uniform(*options.background_db))
     room = Room(rng.spawn(1)[0], options.room) if options.room is not None else None
     placed: list[PlacedEvent] = []
     for label in _drawn_labels(rng, options):
-        event = _draw_event(rng, options, soundbank, label, num_samples, placed)
+        taken = {event.sound.source for event in placed} if options.distinct_sources else set()
+        take = takes.draw(rng, label, taken)
+        event = _place(rng, options, take, num_samples, placed) if take is not None else None
         response = room.draw_response() if room is not None else None
         placed += [] if event is None else [replace(event, response=response)]
     return Scene(
@@ -163,52 +167,29 @@ def draw_scene(rng: np.random.Generator, options: SceneOptions, soundbank: Sound
     )
 
 
+def fresh_takes(options: SceneOptions, soundbank: Soundbank) -> FreshTakes:
+    """Takes that are drawn anew for each scene."""
+    num_samples = round(options.duration_seconds * SAMPLE_RATE)
+    return FreshTakes(soundbank, options.variation, options.max_event_seconds, num_samples)
+
+
 def _drawn_labels(rng: np.random.Generator, options: SceneOptions) -> Iterator[str]:
     if options.co_occurrence is not None:
         return drawn_co_occurring(rng, options.co_occurrence)
     return drawn_classes(rng, options.labels, options.class_weights, options.num_events, options.classes_per_scene)
 
 
-def _draw_event(
-    rng: np.random.Generator,
-    options: SceneOptions,
-    soundbank: Soundbank,
-    event_label: str,
-    scene_samples: int,
-    placed: Sequence[PlacedEvent],
+def _place(
+    rng: np.random.Generator, options: SceneOptions, take: Take, scene_samples: int, placed: Sequence[PlacedEvent]
 ) -> PlacedEvent | None:
-    """A sound, the part of it that is heard, and a place for it; None when there is none."""
-    sound = _draw_sound(rng, options, soundbank, event_label, placed)
-    if sound is None:
-        return None
-    waveform = soundbank.read_event(sound)
-    variation = draw_variation(rng, options.variation)
-    heard_limit = min(round(rng.uniform(*options.max_event_seconds) * SAMPLE_RATE), scene_samples)
-    limit = variation.source_samples(heard_limit)
-    first, last = draw_excerpt(rng, waveform, limit, SAMPLE_RATE, soundbank.isolation.below_peak_db)
-    heard = min(variation.num_samples(last - first), scene_samples)
+    """A level and a place for a take; None when there is no place."""
+    heard = min(take.variation.num_samples(take.num_samples), scene_samples)
     snr_db = float(rng.uniform(*options.snr_db))
     for _ in range(_PLACEMENT_TRIES):
         latest = (scene_samples - heard) // _MILLISECOND_SAMPLES
         onset = int(rng.integers(latest + 1)) * _MILLISECOND_SAMPLES
         if _most_overlapping(placed, onset, onset + heard) < options.max_overlap:
-            return PlacedEvent(sound, first, last - first, variation, onset, heard, snr_db)
-    return None
-
-
-def _draw_sound(
-    rng: np.random.Generator,
-    options: SceneOptions,
-    soundbank: Soundbank,
-    event_label: str,
-    placed: Sequence[PlacedEvent],
-) -> Sound | None:
-    """A sound of a class; None when no source is left that the scene does not have."""
-    taken = {event.sound.source for event in placed} if options.distinct_sources else set()
-    for _ in range(_DISTINCT_TRIES):
-        sound = soundbank.draw_event(rng, event_label)
-        if sound.source not in taken:
-            return sound
+            return PlacedEvent(take.sound, take.first, take.num_samples, take.variation, onset, heard, snr_db)
     return None
 
 

@@ -11,6 +11,8 @@ half-open [first, last).
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
@@ -58,18 +60,32 @@ def isolated_events(waveform: Waveform, sample_rate: int, options: IsolationOpti
     return long_enough or [_lengthened(stretch, min_length, len(waveform)) for stretch in stretches]
 
 
-def draw_excerpt(
-    rng: np.random.Generator, waveform: Waveform, max_samples: int, sample_rate: int, below_peak_db: float
-) -> Stretch:
-    """A random part of an event, at most `max_samples` long, that begins and ends with something audible."""
-    if len(waveform) <= max_samples:
-        return 0, len(waveform)
-    start = int(rng.integers(0, len(waveform) - max_samples + 1))
+@dataclass(frozen=True, eq=False)
+class Outline:
+    """What an excerpt of an event is drawn from: its length, and the first samples of its audible blocks, in order."""
+
+    num_samples: int
+    audible: NDArray[np.int64]
+    block_samples: int
+
+
+def outline_of(waveform: Waveform, sample_rate: int, below_peak_db: float) -> Outline:
+    """The outline of (samples,)."""
     block = block_samples(sample_rate)
-    audible = np.flatnonzero(audible_blocks(waveform, sample_rate, below_peak_db)) * block
-    inside = audible[(audible >= start) & (audible + block <= start + max_samples)]
+    return Outline(len(waveform), np.flatnonzero(audible_blocks(waveform, sample_rate, below_peak_db)) * block, block)
+
+
+def draw_excerpt(rng: np.random.Generator, outline: Outline, max_samples: int) -> Stretch:
+    """A random part of an event, at most `max_samples` long, that begins and ends with something audible."""
+    if outline.num_samples <= max_samples:
+        return 0, outline.num_samples
+    start = int(rng.integers(0, outline.num_samples - max_samples + 1))
+    first = int(np.searchsorted(outline.audible, start))
+    last = int(np.searchsorted(outline.audible, start + max_samples - outline.block_samples, side="right"))
     # A limit shorter than a gap inside the event may find nothing; every event begins with something audible.
-    return (int(inside[0]), int(inside[-1]) + block) if len(inside) else (0, max_samples)
+    if first >= last:
+        return 0, max_samples
+    return int(outline.audible[first]), int(outline.audible[last - 1]) + outline.block_samples
 
 
 def block_samples(sample_rate: int) -> int:

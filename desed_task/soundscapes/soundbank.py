@@ -45,6 +45,11 @@ class Sound:
 class Backgrounds(Protocol):
     """Supplier of backgrounds."""
 
+    @property
+    def is_endless(self) -> bool:
+        """Whether each draw makes a background that was never heard before: a synthesis."""
+        ...
+
     def draw(self, rng: np.random.Generator, num_samples: int) -> Sound:
         """Choose a background for a scene of `num_samples`."""
         ...
@@ -70,6 +75,11 @@ class Soundbank(Protocol):
     @property
     def backgrounds(self) -> Backgrounds:
         """Its backgrounds."""
+        ...
+
+    @property
+    def is_endless(self) -> bool:
+        """Whether each draw makes an event that was never heard before: a synthesis."""
         ...
 
     def draw_event(self, rng: np.random.Generator, event_label: str) -> Sound:

@@ -20,9 +20,11 @@ from desed_task.soundscapes.ranges import Range, within
 from desed_task.soundscapes.soundbank import SAMPLE_RATE
 from desed_task.soundscapes.stretch import stretch
 
-_PIVOT_HERTZ = 1000.0
+PIVOT_HERTZ = 1000.0
+BAND_OCTAVES = 0.7
+# The slope does not go on below this.
+LOWEST_HERTZ = 50.0
 _BAND_CENTERS_HERTZ = (150.0, 6000.0)
-_BAND_OCTAVES = 0.7
 
 
 class VariationOptions(Options):
@@ -46,6 +48,11 @@ class VariationOptions(Options):
         """Whether any placement may be stretched or shifted."""
         return self.time_stretch != (1.0, 1.0) or self.pitch_semitones != (0.0, 0.0)
 
+    @property
+    def reshapes(self) -> bool:
+        """Whether any placement may be played at another speed, stretched or shifted."""
+        return self.stretches or self.speed != (1.0, 1.0)
+
 
 @dataclass(frozen=True)
 class Variation:
@@ -53,11 +60,16 @@ class Variation:
 
     speed: float = 1.0
     tilt_db_per_octave: float = 0.0
-    band_hertz: float = _PIVOT_HERTZ
+    band_hertz: float = PIVOT_HERTZ
     band_db: float = 0.0
     ramp_db: float = 0.0
     time_stretch: float = 1.0
     pitch_semitones: float = 0.0
+
+    @property
+    def reshapes(self) -> bool:
+        """Whether the sound is played at another speed, stretched or shifted."""
+        return (self.speed, self.time_stretch, self.pitch_semitones) != (1.0, 1.0, 0.0)
 
     def num_samples(self, num_samples: int) -> int:
         """How many samples are left of `num_samples` after the change of speed and the stretch."""
@@ -88,14 +100,25 @@ def draw_variation(rng: np.random.Generator, options: VariationOptions) -> Varia
 
 def apply_variation(waveform: Waveform, variation: Variation) -> Waveform:
     """(samples,) -> (variation.num_samples(samples),); the same samples when nothing was drawn."""
-    played = _played_at(waveform, variation.speed)
-    num_samples = variation.num_samples(len(waveform))
-    varied = stretch(played, SAMPLE_RATE, variation.time_stretch, variation.pitch_semitones, num_samples)
+    varied = reshape(waveform, variation)
     if variation.tilt_db_per_octave or variation.band_db:
         varied = _equalised(varied, variation)
     if variation.ramp_db:
         varied = varied * (10 ** (np.linspace(-0.5, 0.5, len(varied)) * variation.ramp_db / 20)).astype(np.float32)
     return varied
+
+
+def reshape(waveform: Waveform, variation: Variation) -> Waveform:
+    """(samples,) -> (variation.num_samples(samples),): played at its speed, then stretched and shifted; no more."""
+    played = _played_at(waveform, variation.speed)
+    num_samples = variation.num_samples(len(waveform))
+    return stretch(played, SAMPLE_RATE, variation.time_stretch, variation.pitch_semitones, num_samples)
+
+
+def equaliser_samples(num_samples: int) -> int:
+    """The length of the transform in which (num_samples,) are equalised: some silence after them, few lengths."""
+    length = num_samples + SAMPLE_RATE // 50
+    return length + -length % 1024
 
 
 def _played_at(waveform: Waveform, speed: float) -> Waveform:
@@ -107,10 +130,9 @@ def _played_at(waveform: Waveform, speed: float) -> Waveform:
 
 
 def _equalised(waveform: Waveform, variation: Variation) -> Waveform:
-    length = len(waveform) + SAMPLE_RATE // 50
-    length += -length % 1024
-    octaves = np.log2(np.maximum(np.fft.rfftfreq(length, 1 / SAMPLE_RATE), 50.0) / _PIVOT_HERTZ)
-    distance = (octaves - np.log2(variation.band_hertz / _PIVOT_HERTZ)) / _BAND_OCTAVES
+    length = equaliser_samples(len(waveform))
+    octaves = np.log2(np.maximum(np.fft.rfftfreq(length, 1 / SAMPLE_RATE), LOWEST_HERTZ) / PIVOT_HERTZ)
+    distance = (octaves - np.log2(variation.band_hertz / PIVOT_HERTZ)) / BAND_OCTAVES
     gain_db = variation.tilt_db_per_octave * octaves + variation.band_db * np.exp(-0.5 * distance**2)
     spectrum = np.fft.rfft(waveform, length) * (10 ** (gain_db / 20)).astype(np.float32)
     return np.fft.irfft(spectrum, length)[: len(waveform)].astype(np.float32)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from desed_task.soundscapes.silence import IsolationOptions, draw_excerpt, isolated_events
+from desed_task.soundscapes.silence import IsolationOptions, draw_excerpt, isolated_events, outline_of
 
 RATE = 16_000
 OPTIONS = IsolationOptions(below_peak_db=30.0, max_gap_seconds=0.3, min_event_seconds=0.1)
@@ -66,18 +66,18 @@ def test_a_recording_shorter_than_the_minimum_is_one_event() -> None:
 def test_an_excerpt_begins_and_ends_audibly() -> None:
     waveform = sketch(*[(0.1, 0.5), (0.2, 0)] * 10, (0.1, 0.5))
     for seed in range(50):
-        first, last = draw_excerpt(np.random.default_rng(seed), waveform, RATE, RATE, 30.0)
+        first, last = draw_excerpt(np.random.default_rng(seed), outline_of(waveform, RATE, 30.0), RATE)
         assert last - first <= RATE
         assert np.abs(waveform[first:last][:160]).min() > 0 < np.abs(waveform[first:last][-160:]).min()
 
 
 def test_a_sound_within_the_limit_is_taken_whole() -> None:
-    assert draw_excerpt(np.random.default_rng(0), sketch((1.0, 0.5)), RATE, RATE, 30.0) == (0, RATE)
+    assert draw_excerpt(np.random.default_rng(0), outline_of(sketch((1.0, 0.5)), RATE, 30.0), RATE) == (0, RATE)
 
 
 @pytest.mark.parametrize("limit", [80, 160, 1000])
 def test_an_excerpt_shorter_than_a_gap_is_still_found(limit: int) -> None:
     waveform = sketch((0.1, 0.5), (0.4, 0), (0.1, 0.5))
-    first, last = draw_excerpt(np.random.default_rng(3), waveform, limit, RATE, 30.0)
+    first, last = draw_excerpt(np.random.default_rng(3), outline_of(waveform, RATE, 30.0), limit)
     assert 0 <= first < last <= len(waveform)
     assert last - first <= limit

@@ -18,6 +18,8 @@ _LARGEST_TAKE = 2**31
 class ProceduralBackgrounds:
     """Synthesised rooms of one split."""
 
+    is_endless = True
+
     def __init__(self, split: str, seed: int) -> None:
         self._split = split
         self._seed = seed

@@ -56,6 +56,8 @@ class ProceduralOptions(Options):
 class ProceduralSoundbank:
     """Synthesised events and backgrounds of one split."""
 
+    is_endless = True
+
     def __init__(self, options: ProceduralOptions, split: str, seed: int) -> None:
         self.labels = tuple(SYNTHESISERS)
         self.isolation = options.isolation
