@@ -30,8 +30,9 @@ from desed_task.data.corpora.desed import DesedOptions, read_desed
 from desed_task.data.corpora.esc import EscOptions, read_esc
 from desed_task.data.corpora.folder import FolderOptions, read_folder
 from desed_task.data.corpora.soundscapes import SoundscapesOptions, read_soundscapes
-from desed_task.data.dataset import BatchDataset
+from desed_task.data.dataset import CPU, BatchDataset
 from desed_task.data.joined import JoinedStore, open_stores
+from desed_task.data.resident import AskedResidence, build_excerpts
 from desed_task.data.store import PackedStore
 from desed_task.data.stored_source import StoredSource
 from desed_task.errors import CheckpointError, CorpusError, OptionsError
@@ -101,6 +102,11 @@ class DataOptions(Options):
     """What is trained on, selected by and tested on."""
 
     store: Path = Field(Path("data/store"), description="Where packed waveforms are kept.")
+    residence: AskedResidence = Field(
+        "auto",
+        description="Where training clips lie: mapped (read from the store), resident (all in the memory of the "
+        "training's device), or auto: resident on a GPU half of whose free memory suffices.",
+    )
     clip_seconds: float = Field(10.0, gt=0, description="Length of a training clip and of the window a model hears.")
     overlap_frames: int = Field(16, ge=0, description="Frames that neighbouring windows of a longer recording share.")
     train: tuple[TrainingSource, ...] = Field(min_length=1, description="The sources of each batch.")
@@ -243,21 +249,24 @@ def _require_no_overlaps(clip_set: ClipSet) -> None:
                 )
 
 
-def build_dataset(options: SedOptions, clip_sets: Sequence[ClipSet], labels: LabelSet, grid: FrameGrid) -> BatchDataset:
-    """Training batches of `clip_sets`, one per source of the conf; packs the audio that is not packed yet."""
+def build_dataset(
+    options: SedOptions,
+    clip_sets: Sequence[ClipSet],
+    labels: LabelSet,
+    grid: FrameGrid,
+    device: torch.device = CPU,
+) -> BatchDataset:
+    """Training batches of `clip_sets` on `device`, one set per source of the conf; packs what is not packed yet."""
     num_samples = grid.num_samples(options.data.clip_seconds)
+    stores = [open_stores(clip_set, options.data.store, options.features.sample_rate) for clip_set in clip_sets]
+    excerpts = build_excerpts(stores, device, options.data.residence)
+    parts = zip(options.data.train, clip_sets, stores, excerpts, strict=True)
     sources = [
-        StoredSource(
-            clip_set,
-            open_stores(clip_set, options.data.store, options.features.sample_rate),
-            source.batch_size,
-            labels,
-            grid,
-            num_samples,
-        )
-        for source, clip_set in zip(options.data.train, clip_sets, strict=True)
+        StoredSource(clip_set, store, source.batch_size, labels, grid, num_samples, excerpts_of_store)
+        for source, clip_set, store, excerpts_of_store in parts
     ]
-    return BatchDataset(sources, num_samples, grid.num_frames(num_samples), len(labels), options.training.seed)
+    num_frames = grid.num_frames(num_samples)
+    return BatchDataset(sources, num_samples, num_frames, len(labels), options.training.seed, device=device)
 
 
 def build_module(

@@ -19,9 +19,6 @@ from torch import Tensor
 
 from desed_task.data.packing import FULL_SCALE
 
-# torch cannot know that a read-only array is only read here.
-warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
-
 STAGES = 2
 
 
@@ -73,6 +70,7 @@ class MappedExcerpts:
     """From the memory map of a store to a batch on any device."""
 
     def __init__(self, store: SampleStore) -> None:
+        _expect_read_only_arrays()
         self._store = store
         self._stages: list[_Stage] = []
         self._turn = 0
@@ -116,3 +114,12 @@ class _Stage:
         on_device = self._rows.to(device, non_blocking=True)
         self._sent = torch.cuda.current_stream(device).record_event()
         return on_device
+
+
+def _expect_read_only_arrays() -> None:
+    """torch warns once per process that an array is read-only; it cannot know that these are only read."""
+    nothing = np.empty(0, dtype=np.int16)
+    nothing.flags.writeable = False
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.from_numpy(nothing)

@@ -1,7 +1,7 @@
 """What a resumed training goes on from: its checkpoint, its options, its run folder.
 
 It goes on with the options that the checkpoint stores; only its length may be changed, and where the same data lies now
-(`data.store`, the `root` of a corpus). `last.ckpt` of a run folder
+(`data.store`, `data.residence`, the `root` of a corpus). `last.ckpt` of a run folder
 goes on in that folder. Any other checkpoint (an earlier one of a folder, one from elsewhere) begins a new run folder,
 so that nothing newer is written over.
 """
@@ -28,7 +28,7 @@ from desed_task.training.sed_module import CHECKPOINT_KEY
 
 LOG = logging.getLogger(__name__)
 LENGTH = "training.n_epochs"
-_PLACE = re.compile(r"data\.(store|.+\.root)")
+_PLACE = re.compile(r"data\.(store|residence|.+\.root)")
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ def _lengthened(options: SedOptions, overrides: Sequence[str], progress: Progres
         if key != LENGTH and not _PLACE.fullmatch(key):
             raise OptionsError(
                 f"--set {override}: a training goes on with its stored options; only {LENGTH} can be changed, and "
-                f"where its data lies (data.store, data....root)"
+                f"where its data lies (data.store, data.residence, data....root)"
             )
     longer = override_options(options, overrides) if overrides else options
     before, after = options.training.n_epochs, longer.training.n_epochs

@@ -65,7 +65,7 @@ def _prepare(options: SedOptions, device: torch.device, fast_dev_run: bool) -> t
     around = build_system(options, {})
     sets = read_clip_sets(around, fast_dev_run)
     validation = build_validation(sets.validation, around, device)
-    dataset = build_dataset(options, sets.train, around.labels, around.grid)
+    dataset = build_dataset(options, sets.train, around.labels, around.grid, device)
     return build_module(options, dataset, validation), dataset, sets.test
 
 

@@ -19,8 +19,8 @@ from pytorch_lightning.callbacks import Callback, EarlyStopping, LearningRateMon
 from pytorch_lightning.loggers import TensorBoardLogger
 from torch.utils.data import DataLoader
 
-from desed_task.batch import Batch
 from desed_task.data.dataset import BatchDataset, EpochSampler
+from desed_task.data.prefetch import PrefetchingLoader
 from desed_task.errors import OptionsError, RunStoppedError
 from desed_task.training.allocator import keep_freed_memory
 from desed_task.training.checkpointing import Progress, WholeFiles, progress_of, read_checkpoint
@@ -92,6 +92,8 @@ def fit(
                 trainer.fit(module, loader, _validation_loader(), ckpt_path=resume_from, weights_only=True)
         except StopRequested:
             pass
+        finally:
+            loader.close()
         if interruption.signal is not None:
             raise _interrupted(interruption.signal, keeper)
     if not options.n_epochs:
@@ -137,8 +139,7 @@ def _build_trainer(
 
 
 def _ignore_what_is_known() -> None:
-    # Batches come ready-made from a memory map; loader workers would only copy them once more.
-    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")  # the validation's one item needs none
     warnings.filterwarnings("ignore", message=".*LeafSpec.* is deprecated.*")
     # The sampler begins at the right step of the epoch, whatever Lightning knows of it.
     warnings.filterwarnings("ignore", message=".*your dataloader is not resumable.*")
@@ -162,8 +163,8 @@ class _ValidationLog(Callback):
         LOG.info("epoch %d of %s: %s", trainer.current_epoch + 1, trainer.max_epochs, ", ".join(shown))
 
 
-def _training_loader(dataset: BatchDataset, progress: Progress) -> DataLoader[Batch]:
-    return DataLoader(dataset, batch_size=None, sampler=EpochSampler(dataset, progress.epoch, progress.step))
+def _training_loader(dataset: BatchDataset, progress: Progress) -> PrefetchingLoader:
+    return PrefetchingLoader(dataset, EpochSampler(dataset, progress.epoch, progress.step))
 
 
 def _validation_loader() -> DataLoader[int]:
