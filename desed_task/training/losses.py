@@ -45,7 +45,7 @@ def _cross_entropy(logits: Tensor, targets: Tensor, known: Tensor) -> Tensor:
 
 
 def supervised_loss(
-    predictions: Predictions, targets: Targets, strong_weight: float = 1.0, weak_weight: float = 1.0
+    predictions: Predictions, targets: Targets, strong_weight: Tensor | float = 1.0, weak_weight: Tensor | float = 1.0
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Weighted sum of strong and weak loss, and both, unweighted, by the names of the log."""
     strong, weak = strong_loss(predictions, targets), weak_loss(predictions, targets)

@@ -51,6 +51,18 @@ class Losses:
     student: Predictions
 
 
+@dataclass(frozen=True)
+class Shares:
+    """A part of a batch: its shares of the batch's strong and weak clips (scalars) and of all clips."""
+
+    strong: Tensor | float = 1.0
+    weak: Tensor | float = 1.0
+    clips: float = 1.0
+
+
+WHOLE = Shares()
+
+
 def prepare(
     batch: Batch, frontend: Frontend, augmentations: Sequence[Augmentation], rng: np.random.Generator
 ) -> tuple[Inputs, Targets]:
@@ -69,19 +81,29 @@ def compute_losses(
     targets: Targets,
     options: TrainingOptions,
     consistency_weight: float,
+    shares: Shares = WHOLE,
 ) -> Losses:
-    """Both models hear; supervised loss of the student, and its disagreement with the teacher."""
+    """Both models hear; supervised loss of the student, and its disagreement with the teacher.
+
+    With the `shares` of a part of a batch, loss and terms of all its parts add up to those of the batch.
+    """
     predicted: Predictions = student(inputs)
-    total, terms = supervised_loss(predicted, targets, options.strong_weight, options.weak_weight)
+    strong_weight, weak_weight = options.strong_weight * shares.strong, options.weak_weight * shares.weak
+    total, terms = supervised_loss(predicted, targets, strong_weight, weak_weight)
     if teacher is not None:
         assert options.mean_teacher is not None
         teacher.train(options.mean_teacher.mode == "train")
         with torch.no_grad():
             heard: Predictions = teacher(inputs)
         consistency = consistency_loss(predicted, heard, options.mean_teacher.consistency_loss)
-        total = total + consistency_weight * consistency
+        total = total + consistency_weight * shares.clips * consistency
         terms |= {"consistency": consistency.detach(), "consistency_weight": torch.tensor(consistency_weight)}
-    return Losses(total, terms, predicted)
+    return Losses(total, terms if shares is WHOLE else _in_shares(terms, shares), predicted)
+
+
+def _in_shares(terms: dict[str, Tensor], shares: Shares) -> dict[str, Tensor]:
+    by_name = {"loss_strong": shares.strong, "loss_weak": shares.weak}
+    return {name: term * by_name.get(name, shares.clips) for name, term in terms.items()}
 
 
 def _augmented(
