@@ -44,6 +44,11 @@ class ResidentExcerpts:
         if device.type == "cuda":
             torch.cuda.synchronize(device)  # batches are made on a stream of their own
 
+    @property
+    def num_samples(self) -> int:
+        """Samples that are held."""
+        return len(self._all)
+
     def fill(self, chosen: Sequence[tuple[int, int]], waveforms: Tensor) -> None:
         """As Excerpts.fill."""
         gather(self._samples, chosen, waveforms, 1.0 / FULL_SCALE)
@@ -87,4 +92,4 @@ def _free_bytes(device: torch.device) -> float:
 
 
 def _megabytes(num_bytes: float) -> str:
-    return f"{num_bytes / 1e6:,.0f}"
+    return f"{num_bytes / 1e6:,.{1 if num_bytes < 1e8 else 0}f}"
