@@ -32,7 +32,10 @@ from desed_task.data.corpora.folder import FolderOptions, read_folder
 from desed_task.data.corpora.soundscapes import SoundscapesOptions, read_soundscapes
 from desed_task.data.dataset import CPU, BatchDataset
 from desed_task.data.joined import JoinedStore, open_stores
+from desed_task.data.online_options import OnlineOptions
+from desed_task.data.online_scenes import OnlineScenes
 from desed_task.data.resident import AskedResidence, build_excerpts
+from desed_task.data.source import Share, Source
 from desed_task.data.store import PackedStore
 from desed_task.data.stored_source import StoredSource
 from desed_task.errors import CheckpointError, CorpusError, OptionsError
@@ -65,6 +68,9 @@ from desed_task.windowing import Windowing
 CHECKPOINT_FORMAT = 1
 
 Corpus = Annotated[SoundscapesOptions | DesedOptions | EscOptions | FolderOptions, Field(discriminator="name")]
+TrainingCorpus = Annotated[
+    SoundscapesOptions | DesedOptions | EscOptions | FolderOptions | OnlineOptions, Field(discriminator="name")
+]
 CORPORA: dict[str, Callable[[Any, Supervision, Collection[str] | None], ClipSet]] = {
     "soundscapes": read_soundscapes,
     "desed": read_desed,
@@ -83,10 +89,16 @@ AUGMENTATIONS: dict[str, Callable[[Any], Augmentation]] = {
 class TrainingSource(Options):
     """One source of training clips."""
 
-    corpus: Corpus = Field(description="Where the clips are.")
+    corpus: TrainingCorpus = Field(description="Where the clips are, or how they are made.")
     more: tuple[Corpus, ...] = Field((), description="Further corpora whose clips are drawn together with its own.")
     supervision: Supervision = Field(description="What is used of its labels: strong, weak or none.")
     batch_size: int = Field(ge=1, description="Its clips per batch.")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> TrainingSource:
+        if self.more and isinstance(self.corpus, OnlineOptions):
+            raise ValueError("`more` cannot stand beside online scenes; make it a source of its own in data.train")
+        return self
 
 
 class EvaluationSource(Options):
@@ -162,6 +174,10 @@ class SedOptions(Options):
         if self.data.strong_real is None or strong is None:
             lacking = "data.strong_real is not set" if strong is not None else "no training source is strong"
             raise OptionsError(f"--strong_real: {lacking} in the conf; name the corpus there or leave the flag out")
+        if isinstance(sources[strong].corpus, OnlineOptions):
+            raise OptionsError(
+                "--strong_real: the first strong source of the conf is online; put one with recordings before it"
+            )
         joined = sources[strong].model_copy(update={"more": (*sources[strong].more, self.data.strong_real)})
         data = {"train": (*sources[:strong], joined, *sources[strong + 1 :]), "strong_real": None}
         return self.model_copy(update={"data": self.data.model_copy(update=data)})
@@ -216,7 +232,9 @@ def build_system(options: SedOptions, models: Mapping[str, nn.Module]) -> System
 
 
 def build_clip_set(source: TrainingSource | EvaluationSource, labels: LabelSet, limit: int | None = None) -> ClipSet:
-    """Read a corpus and check it; `limit` keeps the first clips (fast development runs)."""
+    """Read a corpus and check it; `limit` keeps the first clips (fast development runs). Online there is none yet."""
+    if isinstance(source.corpus, OnlineOptions):
+        return ClipSet(source.corpus.title, (), source.supervision)
     corpora = (source.corpus, *source.more) if isinstance(source, TrainingSource) else (source.corpus,)
     clip_set = join_clip_sets([_read_corpus(corpus, source.supervision, labels) for corpus in corpora])
     if isinstance(source, EvaluationSource) and source.supervision == "strong":
@@ -255,18 +273,29 @@ def build_dataset(
     labels: LabelSet,
     grid: FrameGrid,
     device: torch.device = CPU,
+    share: Share = Share(),  # noqa: B008  frozen
 ) -> BatchDataset:
-    """Training batches of `clip_sets` on `device`, one set per source of the conf; packs what is not packed yet."""
+    """Training batches of `clip_sets` on `device`, one set per source of the conf; packs what is not packed yet.
+
+    share: which rows of each batch are made, those of one rank.
+    """
     num_samples = grid.num_samples(options.data.clip_seconds)
-    stores = [open_stores(clip_set, options.data.store, options.features.sample_rate) for clip_set in clip_sets]
-    excerpts = build_excerpts(stores, device, options.data.residence)
-    parts = zip(options.data.train, clip_sets, stores, excerpts, strict=True)
-    sources = [
-        StoredSource(clip_set, store, source.batch_size, labels, grid, num_samples, excerpts_of_store)
-        for source, clip_set, store, excerpts_of_store in parts
+    stores = {
+        number: open_stores(clip_set, options.data.store, options.features.sample_rate)
+        for number, (source, clip_set) in enumerate(zip(options.data.train, clip_sets, strict=True))
+        if not isinstance(source.corpus, OnlineOptions)
+    }
+    excerpts = dict(zip(stores, build_excerpts(list(stores.values()), device, options.data.residence), strict=True))
+    sources: list[Source] = [
+        OnlineScenes(source.corpus, source.supervision, source.batch_size, labels, grid, device)
+        if isinstance(source.corpus, OnlineOptions)
+        else StoredSource(
+            clip_sets[number], stores[number], source.batch_size, labels, grid, num_samples, excerpts[number]
+        )
+        for number, source in enumerate(options.data.train)
     ]
     num_frames = grid.num_frames(num_samples)
-    return BatchDataset(sources, num_samples, num_frames, len(labels), options.training.seed, device=device)
+    return BatchDataset(sources, num_samples, num_frames, len(labels), options.training.seed, share, device)
 
 
 def build_module(

@@ -93,6 +93,13 @@ def read_options(path: Path | None, options_class: type[OptionsType], overrides:
     return check_options(tree, options_class, origins, default_origin=str(path or "command line"))
 
 
+def read_merged(path: Path, options_class: type[OptionsType], over: Mapping[str, Any], over_origin: str) -> OptionsType:
+    """Read the conf at `path` with the keys of `over` as if another conf with them had it as its `base`."""
+    tree, origins = _read_tree(path, ())
+    origins.update(dict.fromkeys(_leaf_keys(over), over_origin))
+    return check_options(_merge(tree, dict(over)), options_class, origins, default_origin=str(path))
+
+
 def check_options(
     tree: Mapping[str, Any],
     options_class: type[OptionsType],

@@ -12,7 +12,7 @@ Waveforms are (samples,) float32 at SAMPLE_RATE: 64 kB per second.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import TypeVar
@@ -115,5 +115,5 @@ def _name(sound: Sound) -> tuple[str, str, str]:
     return sound.event_label, sound.source, Path(sound.recording).name
 
 
-def _shown(items: Iterable[Item], total: int, what: str) -> Iterable[Item]:
-    return tqdm(items, total=total, desc=f"decoding {what}", unit="file", disable=None)
+def _shown(items: Iterable[Item], total: int, what: str) -> Iterator[Item]:
+    yield from tqdm(items, total=total, desc=f"decoding {what}", unit="file", disable=None)

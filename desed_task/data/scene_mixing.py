@@ -10,6 +10,7 @@ Events are added one after another, never by atomic operations, so a batch is th
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -156,7 +157,9 @@ def _reverberated(waveforms: Tensor, responses: Sequence[Waveform]) -> Tensor:
     longest = max(map(len, responses))
     padded = np.stack([np.pad(response, (0, longest - len(response))) for response in responses])
     size = waveforms.shape[1]
-    return torch.fft.irfft(torch.fft.rfft(waveforms) * torch.fft.rfft(_sent(padded, waveforms.device), size), size)
+    spectra = torch.fft.rfft(waveforms) * torch.fft.rfft(_sent(padded, waveforms.device), size)
+    reverberated: Tensor = torch.fft.irfft(spectra, size)
+    return reverberated
 
 
 def _set_levels(waveforms: Tensor, levels_db: Sequence[float], measured: Sequence[int]) -> None:
@@ -178,7 +181,7 @@ def _stacked(waveforms: Sequence[Tensor], length: int) -> Tensor:
 
 
 def _factor(decibels: Tensor) -> Tensor:
-    return torch.exp(decibels * (np.log(10) / 20))
+    return torch.exp(decibels * (math.log(10) / 20))
 
 
 def _sent(rows: Sequence[Sequence[float]] | Waveform, device: torch.device) -> Tensor:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from desed_task.clips import ClipSet
 from desed_task.data.checking import check_recordings
 from desed_task.data.decoding import decode_recordings
+from desed_task.data.online_options import OnlineOptions, check_online
 from desed_task.data.stored_source import require_share
 from desed_task.experiment import System, build_clip_set
 from desed_task.training.fit import FAST_DEV_STEPS
@@ -26,17 +27,24 @@ class ClipSets:
     test: ClipSet
 
 
-def read_clip_sets(system: System, fast_dev_run: bool) -> ClipSets:
-    """Every set of the conf, read and checked; a fast development run takes the first few clips of each."""
+def read_clip_sets(system: System, fast_dev_run: bool, checked: bool = False) -> ClipSets:
+    """Every set of the conf, read and checked; a fast development run takes the first few clips of each.
+
+    checked: another process has looked at the recordings.
+    """
     data, labels = system.options.data, system.labels
     train = []
     for source in data.train:
         train.append(build_clip_set(source, labels, FAST_DEV_STEPS * source.batch_size if fast_dev_run else None))
-        require_share(train[-1], source.batch_size)
+        if isinstance(source.corpus, OnlineOptions):
+            check_online(source.corpus, source.batch_size, labels, system.grid, data.clip_seconds)
+        else:
+            require_share(train[-1], source.batch_size)
     few = FAST_DEV_CLIPS if fast_dev_run else None
     validation = [build_clip_set(source, labels, few) for source in data.validation]
     sets = ClipSets(tuple(train), tuple(validation), read_test_set(system, fast_dev_run))
-    _check_audio(sets, system)
+    if not checked:
+        _check_audio(sets, system)
     return sets
 
 

@@ -82,12 +82,17 @@ def build_soundbank(options: AnySoundbankOptions, split: str, seed: int) -> Soun
 def check_soundbanks(options: SoundscapesOptions) -> None:
     """Refuse what would stop the generation half-way: a missing folder or package, an unknown class or split."""
     for part in options.parts:
-        split, scene = options.split_of(part), options.scene_of(part)
-        if scene.variation.stretches:
-            require_stretch()
-        if scene.room is not None:
-            scene.room.check_files()
-        require_labels(build_soundbank(options.soundbank, split, options.seed), scene.labels, split)
+        check_part(options, part)
+
+
+def check_part(options: SoundscapesOptions, part: str) -> None:
+    """Refuse what would stop the generation of one part half-way."""
+    split, scene = options.split_of(part), options.scene_of(part)
+    if scene.variation.stretches:
+        require_stretch()
+    if scene.room is not None:
+        scene.room.check_files()
+    require_labels(build_soundbank(options.soundbank, split, options.seed), scene.labels, split)
 
 
 def is_part_name(name: str) -> bool:
