@@ -6,41 +6,72 @@ from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
+
 from desed_task.command_line import RecipeParser, add_scaler_range, scaler_range_of
 from desed_task.errors import OptionsError
+from desed_task.experiment import SedOptions
 from desed_task.runs.conf import read_conf
 from desed_task.runs.eval_set import eval_from_checkpoint
 from desed_task.runs.seeds import train_seeds
 from desed_task.runs.testing import test_from_checkpoint
 from desed_task.runs.train import resume, train
 from desed_task.training.fit import choose_device
+from desed_task.training.ranks import ALONE, Ranks, choose_rank_device, joined
 from desed_task.training.run_folder import require_log_dir
 
 
 def run_training(argv: Sequence[str], default_conf: Path, default_log_dir: Path, description: str) -> int:
-    """The whole of a training recipe; returns the exit code. Errors are DesedTaskErrors."""
-    arguments = _parse(argv, default_conf, default_log_dir, description)
-    device = choose_device(_device_name(arguments.device, arguments.gpus))
-    log_dir: Path = arguments.log_dir
-    require_log_dir(log_dir)
-    _require_no_idle_flags(arguments)
-    fast, beside = arguments.fast_dev_run, (arguments.conf_file, arguments.set)
-    scaler_range = scaler_range_of(arguments)
-    if arguments.test_from_checkpoint is not None:
-        test_from_checkpoint(arguments.test_from_checkpoint, *beside, log_dir, device, fast, scaler_range)
-    elif arguments.eval_from_checkpoint is not None:
-        eval_from_checkpoint(arguments.eval_from_checkpoint, *beside, log_dir, device, fast, scaler_range)
-    elif arguments.resume_from_checkpoint is not None:
-        resume(arguments.resume_from_checkpoint, arguments.set, log_dir, device)
-    else:
-        options = read_conf(arguments.conf_file or default_conf, arguments.set)
-        if arguments.strong_real:
-            options = options.with_strong_real()
-        if arguments.seeds is None:
-            train(options, log_dir, device, fast)
-        else:
-            train_seeds(options, arguments.seeds, log_dir, device, fast)
+    """The whole of a training recipe; returns the exit code. Errors are DesedTaskErrors.
+
+    Under torchrun every process calls this; rank 0 reads the command line and the conf for all.
+    """
+    with joined() as ranks:
+        arguments = ranks.first(lambda: _read_command(argv, default_conf, default_log_dir, description))
+        device = ranks.every(lambda: _device_of(arguments, ranks))
+        ranks.use(device)
+        _follow(arguments, default_conf, device, ranks)
     return 0
+
+
+def _read_command(argv: Sequence[str], default_conf: Path, default_log_dir: Path, description: str) -> Namespace:
+    arguments = _parse(argv, default_conf, default_log_dir, description)
+    require_log_dir(arguments.log_dir)
+    _require_no_idle_flags(arguments)
+    scaler_range_of(arguments)
+    return arguments
+
+
+def _follow(arguments: Namespace, default_conf: Path, device: torch.device, ranks: Ranks) -> None:
+    """Take the course that the flags ask for."""
+    log_dir: Path = arguments.log_dir
+    fast, beside = arguments.fast_dev_run, (arguments.conf_file, arguments.set)
+    around = (*beside, log_dir, device, fast, scaler_range_of(arguments))
+    if arguments.test_from_checkpoint is not None:
+        ranks.alone(lambda: test_from_checkpoint(arguments.test_from_checkpoint, *around))
+    elif arguments.eval_from_checkpoint is not None:
+        ranks.alone(lambda: eval_from_checkpoint(arguments.eval_from_checkpoint, *around))
+    elif arguments.resume_from_checkpoint is not None:
+        resume(arguments.resume_from_checkpoint, arguments.set, log_dir, device, ranks)
+    else:
+        options = ranks.first(lambda: _read_options(arguments, default_conf))
+        if arguments.seeds is None:
+            train(options, log_dir, device, fast, ranks)
+        else:
+            train_seeds(options, arguments.seeds, log_dir, device, fast, ranks)
+
+
+def _read_options(arguments: Namespace, default_conf: Path) -> SedOptions:
+    options = read_conf(arguments.conf_file or default_conf, arguments.set)
+    return options.with_strong_real() if arguments.strong_real else options
+
+
+def _device_of(arguments: Namespace, ranks: Ranks) -> torch.device:
+    if ranks is ALONE:
+        return choose_device(_device_name(arguments.device, arguments.gpus))
+    if arguments.gpus not in (None, "0"):
+        raise OptionsError(f"--gpus {arguments.gpus}: torchrun says how many (--nproc_per_node); leave the flag out")
+    return choose_rank_device(_device_name(arguments.device, arguments.gpus), ranks)
 
 
 def _device_name(device: str | None, gpus: str | None) -> str:

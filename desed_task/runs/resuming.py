@@ -20,11 +20,12 @@ from typing import Any
 from desed_task.errors import CheckpointError, OptionsError
 from desed_task.experiment import CHECKPOINT_FORMAT, SedOptions
 from desed_task.options import check_options, override_options, read_options, write_options
-from desed_task.training.checkpointing import Progress, progress_of, read_checkpoint
+from desed_task.training.checkpointing import RANKS_KEY, Progress, progress_of, read_checkpoint
 from desed_task.training.energy import copy_stretches
 from desed_task.training.keeper import LAST
 from desed_task.training.run_folder import code_version, create_run_folder, write_provenance
 from desed_task.training.sed_module import CHECKPOINT_KEY
+from desed_task.training.throughput import copy_work
 
 LOG = logging.getLogger(__name__)
 LENGTH = "training.n_epochs"
@@ -33,12 +34,16 @@ _PLACE = re.compile(r"data\.(store|residence|.+\.root)")
 
 @dataclass(frozen=True)
 class Resumption:
-    """A training to go on with; `folder` is the run folder that it lies in, None for a checkpoint from elsewhere."""
+    """A training to go on with; `folder` is the run folder that it lies in, None for a checkpoint from elsewhere.
+
+    ranks: how many processes trained it together.
+    """
 
     checkpoint: Path
     options: SedOptions
     progress: Progress
     folder: Path | None
+    ranks: int = 1
 
     @property
     def is_finished(self) -> bool:
@@ -61,7 +66,8 @@ def read_resumption(path: Path, overrides: Sequence[str]) -> Resumption:
     folder = checkpoint.parent if checkpoint.name == LAST and (checkpoint.parent / "conf.yaml").is_file() else None
     if folder is not None:
         options = _as_in_the_folder(options, folder)
-    resumption = Resumption(checkpoint, _lengthened(options, overrides, progress, checkpoint), progress, folder)
+    options = _lengthened(options, overrides, progress, checkpoint)
+    resumption = Resumption(checkpoint, options, progress, folder, content.get(RANKS_KEY, 1))
     if not resumption.is_finished:
         _warn_of_other_code(stored)
     return resumption
@@ -80,6 +86,18 @@ def require_same_batches(resumption: Resumption, steps_per_epoch: int, fingerpri
     )
 
 
+def warn_of_other_ranks(resumption: Resumption, world: int) -> None:
+    """Whoever lost a GPU may go on with fewer, but is told that the numbers are others from here on."""
+    if resumption.ranks != world:
+        LOG.warning(
+            "%s was trained in %d processes and goes on in %d: not exactly as it would have, for each process draws "
+            "dropout and mixtures of its own",
+            resumption.checkpoint,
+            resumption.ranks,
+            world,
+        )
+
+
 def claim_folder(resumption: Resumption, log_dir: Path) -> Path:
     """The run folder to go on in; a new one takes the best checkpoint and the kWh so far along."""
     if resumption.folder is not None:
@@ -91,6 +109,7 @@ def claim_folder(resumption: Resumption, log_dir: Path) -> Path:
     if best is not None and (source / best).is_file():
         shutil.copy2(source / best, folder / best)
     copy_stretches(source, folder)
+    copy_work(source, folder)
     return folder
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from desed_task.options import read_options
 from desed_task.runs.resuming import read_resumption
 from desed_task.runs.train import resume, train
 from desed_task.training.keeper import LAST
+from desed_task.training.ranks import ALONE, Ranks
 from desed_task.training.run_folder import code_version
 
 LOG = logging.getLogger(__name__)
@@ -41,7 +43,9 @@ FIGURES = {
 Reports = dict[str, dict[str, Any]]
 
 
-def train_seeds(options: SedOptions, num_seeds: int, log_dir: Path, device: torch.device, fast_dev_run: bool) -> Path:
+def train_seeds(
+    options: SedOptions, num_seeds: int, log_dir: Path, device: torch.device, fast_dev_run: bool, ranks: Ranks = ALONE
+) -> Path:
     """Train with `num_seeds` seeds from the conf's on; the summary's path. OptionsError for fewer than 2."""
     if num_seeds < 2:
         raise OptionsError(f"--seeds {num_seeds}: a spread takes at least 2; leave the flag out for one training")
@@ -50,8 +54,16 @@ def train_seeds(options: SedOptions, num_seeds: int, log_dir: Path, device: torc
     runs: dict[int, Path] = {}
     for seed in seeds:
         of_seed = options.model_copy(update={"training": options.training.model_copy(update={"seed": seed})})
-        earlier = None if fast_dev_run else _earlier_run(of_seed, log_dir)
-        runs[seed] = resume(earlier, (), log_dir, device) if earlier else train(of_seed, log_dir, device, fast_dev_run)
+        earlier = None if fast_dev_run else ranks.first(partial(_earlier_run, of_seed, log_dir))
+        if earlier is not None:
+            runs[seed] = resume(earlier, (), log_dir, device, ranks)
+        else:
+            runs[seed] = train(of_seed, log_dir, device, fast_dev_run, ranks)
+    return ranks.first(lambda: _write_summary(runs, log_dir, fast_dev_run))
+
+
+def _write_summary(runs: Mapping[int, Path], log_dir: Path, fast_dev_run: bool) -> Path:
+    seeds = list(runs)
     reports = {seed: _read_reports(run) for seed, run in runs.items()}
     summary = summarise(list(reports.values()))
     show(_table(summary))
@@ -61,7 +73,7 @@ def train_seeds(options: SedOptions, num_seeds: int, log_dir: Path, device: torc
     partial = path.with_name(path.name + ".partial")
     partial.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     partial.replace(path)
-    LOG.info("summary of %d seeds: %s", num_seeds, path)
+    LOG.info("summary of %d seeds: %s", len(seeds), path)
     return path
 
 

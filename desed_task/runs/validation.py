@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
 
 import torch
 from torch import nn
@@ -22,28 +23,52 @@ from desed_task.metrics.selection import SelectionMetric, selection_figure
 from desed_task.metrics.tagging import tagging_f1
 from desed_task.prediction import predict
 from desed_task.scores import Scores
+from desed_task.training.ranks import ALONE, Ranks
 
 LOG = logging.getLogger(__name__)
 
 
 def build_validation(
-    clip_sets: Sequence[ClipSet], around: System, device: torch.device
+    clip_sets: Sequence[ClipSet], around: System, device: torch.device, ranks: Ranks = ALONE
 ) -> Callable[[nn.Module, LogMel], Mapping[str, float]]:
-    """model, front-end -> figures on the validation sets, "objective" among them; packs the sets here, once."""
+    """model, front-end -> figures on the validation sets, "objective" among them; packs the sets here, once.
+
+    Each rank predicts its share of the clips; rank 0 computes the figures, and all return the same.
+    """
     options = around.options
     sets: list[tuple[ClipSet, PackedStore | JoinedStore]] = [
         (clip_set, open_stores(clip_set, options.data.store, around.grid.sample_rate)) for clip_set in clip_sets
     ]
 
-    def validate(model: nn.Module, frontend: LogMel) -> Mapping[str, float]:
+    def predict_share(model: nn.Module, frontend: LogMel) -> list[dict[str, Scores]]:
+        share = ranks.share
+        return [
+            predict(
+                model,
+                frontend,
+                # All are cut, so that the random excerpts do not depend on the number of ranks.
+                islice(as_evaluated(stored_waveforms(store), around), share.rank, None, share.world),
+                around.windowing,
+                around.labels,
+                device,
+            )
+            for _, store in sets
+        ]
+
+    def figures_of(predicted: Sequence[Sequence[Mapping[str, Scores]]]) -> dict[str, float]:
         figures: dict[str, float] = {"objective": 0.0}
-        for clip_set, store in sets:
-            waveforms = as_evaluated(stored_waveforms(store), around)
-            scores = predict(model, frontend, waveforms, around.windowing, around.labels, device)
+        for number, (clip_set, store) in enumerate(sets):
+            known = {audio_id: clip for of_rank in predicted for audio_id, clip in of_rank[number].items()}
+            scores = {audio_id: known[audio_id] for audio_id in store.audio_ids}
             name, figure = _selection_figure(scores, clip_set, around, options.training.selection_metric)
             figures[f"{name} of {clip_set.name}" if name in figures else name] = figure
             figures["objective"] += figure
         return figures
+
+    def validate(model: nn.Module, frontend: LogMel) -> Mapping[str, float]:
+        own = ranks.every(ranks.breakable(lambda: predict_share(model, frontend)))
+        predicted = ranks.gather(own)
+        return ranks.first(ranks.breakable(lambda: figures_of(predicted)))
 
     return validate
 

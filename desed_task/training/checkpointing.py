@@ -23,6 +23,8 @@ from lightning_fabric.plugins.io import TorchCheckpointIO
 from desed_task.errors import CheckpointError
 
 PROGRESS_KEY = "progress"
+# How many processes trained together; absent where there was one.
+RANKS_KEY = "ranks"
 
 
 @dataclass(frozen=True)
@@ -80,11 +82,27 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
 
 class WholeFiles(TorchCheckpointIO):
-    """Lightning's way to the disk: a checkpoint is there as a whole or not at all."""
+    """Lightning's way to the disk: a checkpoint is there as a whole or not at all.
+
+    A failure waits for `require_written`: where rank 0 writes, Lightning lets the others wait right behind the writing.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._error: CheckpointError | None = None
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:  # noqa: ARG002
         """Write, flush, rename."""
-        write_checkpoint(checkpoint, Path(path))
+        try:
+            write_checkpoint(checkpoint, Path(path))
+        except CheckpointError as error:
+            self._error = error
+
+    def require_written(self) -> None:
+        """CheckpointError when the last checkpoint could not be written."""
+        error, self._error = self._error, None
+        if error is not None:
+            raise error
 
 
 def write_checkpoint(checkpoint: Mapping[str, Any], path: Path) -> None:

@@ -9,24 +9,29 @@ import logging
 import signal
 import sys
 import warnings
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback, EarlyStopping, LearningRateMonitor, TQDMProgressBar
 from pytorch_lightning.loggers import TensorBoardLogger
+from pytorch_lightning.strategies import DDPStrategy
 from torch.utils.data import DataLoader
 
 from desed_task.data.dataset import BatchDataset, EpochSampler
 from desed_task.data.prefetch import PrefetchingLoader
 from desed_task.errors import OptionsError, RunStoppedError
 from desed_task.training.allocator import keep_freed_memory
+from desed_task.training.batch_split import require_memory
 from desed_task.training.checkpointing import Progress, WholeFiles, progress_of, read_checkpoint
+from desed_task.training.energy import EnergyReading
 from desed_task.training.interruption import StopRequested, listening
 from desed_task.training.keeper import LAST, Keeper
+from desed_task.training.ranks import ALONE, Ranks
 from desed_task.training.sed_module import OBJECTIVE, SedModule
+from desed_task.training.throughput import Throughput
 from desed_task.training.training_options import TrainingOptions
 
 LOG = logging.getLogger(__name__)
@@ -58,12 +63,15 @@ def fit(
     device: torch.device,
     fast_dev_run: bool,
     resume_from: Path | None = None,
-    after_save: Callable[[], None] = lambda: None,
+    energy: EnergyReading | None = None,
+    ranks: Ranks = ALONE,
 ) -> Path:
     """Train; the path of the best checkpoint, that of the initial weights when there are no epochs.
 
-    resume_from: a checkpoint to go on from exactly (it need not lie in `run_folder`). after_save is called after each
-    `last.ckpt`. RunStoppedError when a signal ended the training, CheckpointError when a checkpoint cannot be written.
+    resume_from: a checkpoint to go on from exactly (it need not lie in `run_folder`). energy: the running meter, which
+    is read each epoch and with each `last.ckpt`. ranks: all of them call this at once. RunStoppedError when a signal
+    ended the training, CheckpointError when a checkpoint cannot be written, DesedTaskError when there is too little
+    memory.
     """
     options = module.options
     if options.num_threads is not None:
@@ -77,14 +85,17 @@ def fit(
     updates = 0
     if resume_from is not None:
         checkpoint = read_checkpoint(resume_from)
-        progress, updates = progress_of(checkpoint, resume_from), checkpoint["global_step"]
-        if progress.best_file is not None and not (run_folder / progress.best_file).is_file():
-            LOG.warning("%s, the best so far, is not there; the next epoch counts as the best", progress.best_file)
-            progress = replace(progress, best_file=None, best_rank=None)
+        begun, updates = progress_of(checkpoint, resume_from), checkpoint["global_step"]
+        progress = ranks.first(lambda: _with_a_best_that_is_there(begun, run_folder))
     with listening() as interruption:
-        keeper = Keeper(run_folder, progress, options.checkpoint_minutes, interruption, after_save)
-        module.validate = interruption.breakable(module.validate)
-        trainer = _build_trainer(options, keeper, device, fast_dev_run, updates)
+        throughput = Throughput(run_folder, energy or EnergyReading("not metered"), resume_from is not None)
+        keeper = Keeper(run_folder, progress, options.checkpoint_minutes, interruption, throughput.on_saved, ranks)
+        module.join(ranks)
+        if ranks is ALONE:
+            module.split_when_memory_is_short()
+            module.validate = interruption.breakable(module.validate)
+        ranks.breakable_by(interruption.breakable)
+        trainer = _build_trainer(options, keeper, throughput, device, fast_dev_run, updates, ranks)
         loader = _training_loader(dataset, progress)
         try:
             with warnings.catch_warnings():
@@ -92,23 +103,41 @@ def fit(
                 trainer.fit(module, loader, _validation_loader(), ckpt_path=resume_from, weights_only=True)
         except StopRequested:
             pass
+        except (RuntimeError, MemoryError) as error:
+            require_memory(error, is_split=ranks is ALONE)
+            raise
         finally:
             loader.close()
-        if interruption.signal is not None:
-            raise _interrupted(interruption.signal, keeper)
+        (number,) = ranks.highest(interruption.signal or 0)
+        if number:
+            raise _interrupted(signal.Signals(number), keeper)
     if not options.n_epochs:
         keeper.save_last(trainer)
     return keeper.best or run_folder / LAST
 
 
+def _with_a_best_that_is_there(progress: Progress, run_folder: Path) -> Progress:
+    if progress.best_file is None or (run_folder / progress.best_file).is_file():
+        return progress
+    LOG.warning("%s, the best so far, is not there; the next epoch counts as the best", progress.best_file)
+    return replace(progress, best_file=None, best_rank=None)
+
+
 def _build_trainer(
-    options: TrainingOptions, keeper: Keeper, device: torch.device, fast_dev_run: bool, updates: int
+    options: TrainingOptions,
+    keeper: Keeper,
+    throughput: Throughput,
+    device: torch.device,
+    fast_dev_run: bool,
+    updates: int,
+    ranks: Ranks,
 ) -> pl.Trainer:
     """updates: optimiser steps that were made before."""
     callbacks: list[Callback] = [
         EarlyStopping(OBJECTIVE, mode="max", patience=options.early_stop_patience, check_on_train_epoch_end=False),
         LearningRateMonitor(logging_interval="step"),
-        _ValidationLog(),
+        _ValidationLog(throughput),
+        throughput,
         keeper,
     ]
     at_a_terminal = sys.stderr.isatty()
@@ -120,7 +149,7 @@ def _build_trainer(
         max_epochs=min(options.n_epochs, FAST_DEV_EPOCHS) if fast_dev_run else options.n_epochs,
         limit_train_batches=FAST_DEV_STEPS if fast_dev_run else None,
         accelerator="gpu" if device.type == "cuda" else "cpu",
-        devices=[device.index or 0] if device.type == "cuda" else 1,
+        **_processes(device, ranks),
         precision=options.precision,
         gradient_clip_val=options.gradient_clip or None,
         accumulate_grad_batches=options.accumulate_batches,
@@ -138,9 +167,29 @@ def _build_trainer(
     )
 
 
+def _processes(device: torch.device, ranks: Ranks) -> dict[str, Any]:
+    """Lightning's words for this process, or for the ranks that torchrun started."""
+    if ranks is ALONE:
+        return {"devices": [device.index or 0] if device.type == "cuda" else 1}
+    # The running statistics are equal in all ranks (synchronised_norm), so no buffer travels. A static graph would gain
+    # nothing: the buckets are put in the order of the first step anyway.
+    strategy = DDPStrategy(
+        find_unused_parameters=False, gradient_as_bucket_view=True, broadcast_buffers=False, process_group=ranks.group
+    )
+    local = ranks.local_world
+    return {
+        "devices": list(range(local)) if device.type == "cuda" else local,
+        "num_nodes": ranks.num_nodes,
+        "strategy": strategy,
+        "use_distributed_sampler": False,  # each rank's batches are its share already
+    }
+
+
 def _ignore_what_is_known() -> None:
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")  # the validation's one item needs none
     warnings.filterwarnings("ignore", message=".*LeafSpec.* is deprecated.*")
+    # What is logged of a validation is equal in all ranks.
+    warnings.filterwarnings("ignore", message=".*It is recommended to use `self.log.*sync_dist=True.*")
     # The sampler begins at the right step of the epoch, whatever Lightning knows of it.
     warnings.filterwarnings("ignore", message=".*your dataloader is not resumable.*")
 
@@ -156,10 +205,14 @@ def _interrupted(number: signal.Signals, keeper: Keeper) -> RunStoppedError:
 class _ValidationLog(Callback):
     """One line per validation in the log, where a progress bar would not be seen (files, batch systems)."""
 
+    def __init__(self, throughput: Throughput) -> None:
+        self._throughput = throughput
+
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002
-        """Epoch, training loss, validation figures."""
+        """Epoch, training loss, validation figures, speed and cost."""
         shown = [f"{name} {float(value):.4f}" for name, value in sorted(trainer.callback_metrics.items())
                  if name == "train/loss" or name.startswith("val/")]  # fmt: skip
+        shown += [self._throughput.in_words] if self._throughput.in_words else []
         LOG.info("epoch %d of %s: %s", trainer.current_epoch + 1, trainer.max_epochs, ", ".join(shown))
 
 

@@ -2,6 +2,9 @@
 
 `last.ckpt` is written at the end of each epoch, and within one every so many minutes, between two optimiser steps. The
 former best is removed only after a `last.ckpt` that names the new one, so a kill at any moment leaves both of a pair.
+
+Several ranks agree before each optimiser step whether one of them was asked to stop or finds the minutes over, so that
+all save, and end, after the same step. Rank 0 writes.
 """
 
 from __future__ import annotations
@@ -17,9 +20,10 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback, TQDMProgressBar
 
-from desed_task.training.checkpointing import PROGRESS_KEY, Progress, place_loops
+from desed_task.training.checkpointing import PROGRESS_KEY, RANKS_KEY, Progress, WholeFiles, place_loops
 from desed_task.training.divergence import require_finite_weights
 from desed_task.training.interruption import Interruption, StopRequested
+from desed_task.training.ranks import ALONE, Ranks
 from desed_task.training.sed_module import RANK, SedModule
 
 LAST = "last.ckpt"
@@ -40,12 +44,14 @@ class Keeper(Callback):
         minutes: float,
         interruption: Interruption,
         after_save: Callable[[], None],
+        ranks: Ranks = ALONE,
     ) -> None:
         self.folder = folder
         self.progress = progress
         self._minutes = minutes
         self._interruption = interruption
         self._after_save = after_save
+        self._ranks = ranks
         self._resumed = progress != Progress(steps_per_epoch=progress.steps_per_epoch, data=progress.data)
         self._interval = 1
         self._saved_at = time.monotonic()
@@ -57,8 +63,10 @@ class Keeper(Callback):
 
     def save_last(self, trainer: pl.Trainer) -> None:
         """Write `last.ckpt`, then remove bests that are none any more."""
-        trainer.save_checkpoint(self.folder / LAST)
+        self._write(trainer, LAST)
         self._saved_at = time.monotonic()
+        if not self._ranks.is_first:
+            return
         for path in self.folder.glob("epoch=*.ckpt"):
             if _BEST.fullmatch(path.name) and path.name != self.progress.best_file:
                 path.unlink(missing_ok=True)
@@ -91,14 +99,17 @@ class Keeper(Callback):
         if batch_idx % trainer.accumulate_grad_batches:
             return
         self._come_to(epoch=trainer.current_epoch, step=batch_idx)
-        if self._interruption.signal is not None or time.monotonic() - self._saved_at >= 60 * self._minutes:
+        is_due = time.monotonic() - self._saved_at >= 60 * self._minutes
+        asked, due = self._ranks.highest(self._interruption.signal or 0, int(is_due))
+        if asked or due:
             self.save_last(trainer)
-        self._interruption.require_none()
+        if asked:
+            raise StopRequested
 
-    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002
         """All steps of the epoch are made."""
         self._come_to(epoch=trainer.current_epoch, step=self.progress.steps_per_epoch, awaits_validation=True)
-        self._require_sound(trainer, pl_module)
+        self._ranks.every(lambda: self._require_sound(trainer))
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002
         """Select: the best epoch is written at once."""
@@ -107,7 +118,7 @@ class Keeper(Callback):
         if math.isfinite(rank) and (best is None or rank > best):
             name = f"epoch={trainer.current_epoch}-step={trainer.global_step}.ckpt"
             self.progress = replace(self.progress, best_file=name, best_rank=rank)
-            trainer.save_checkpoint(self.folder / name)
+            self._write(trainer, name)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002
         """The end of an epoch, validated or not."""
@@ -120,12 +131,23 @@ class Keeper(Callback):
             self.save_last(trainer)
 
     def on_save_checkpoint(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,  # noqa: ARG002
+        checkpoint: dict[str, Any],
     ) -> None:
-        """Say how far the training has come; refuse to write weights that are lost."""
-        self._require_sound(trainer, pl_module)
+        """Say how far the training has come, and in how many ranks."""
         place_loops(checkpoint["loops"], self.progress, trainer.global_step)
         checkpoint[PROGRESS_KEY] = self.progress.to_state()
+        checkpoint[RANKS_KEY] = self._ranks.share.world
+
+    def _write(self, trainer: pl.Trainer, name: str) -> None:
+        """Write a checkpoint, never one of weights that are lost; CheckpointError (in all ranks) when it cannot be."""
+        self._ranks.every(lambda: self._require_sound(trainer))
+        trainer.save_checkpoint(self.folder / name)
+        files = trainer.strategy.checkpoint_io
+        assert isinstance(files, WholeFiles)
+        self._ranks.alone(files.require_written)
 
     def _come_to(self, epoch: int, step: int = 0, awaits_validation: bool = False, stopped_early: bool = False) -> None:
         self.progress = replace(
@@ -136,7 +158,8 @@ class Keeper(Callback):
         is_last = trainer.current_epoch + 1 == trainer.max_epochs
         trainer.check_val_every_n_epoch = 1 if is_last else self._interval
 
-    def _require_sound(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def _require_sound(self, trainer: pl.Trainer) -> None:
+        pl_module = trainer.lightning_module
         assert isinstance(pl_module, SedModule)
         pl_module.divergence.look()
         models = {"student": pl_module.sed_student, "teacher": pl_module.sed_teacher}

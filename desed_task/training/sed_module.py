@@ -3,12 +3,14 @@
 What a step computes is said in `step`.
 
 All that is random in a batch's step (augmentations, dropout) is drawn from (seed, number of the batch), so a training
-that was interrupted goes on exactly as it would have.
+that was interrupted goes on exactly as it would have. Each of several ranks draws numbers of its own, so clips are
+mixed with clips of the same rank.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,14 +18,20 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
-from desed_task.batch import Batch
+from desed_task.batch import Batch, Inputs, Targets
+from desed_task.data.source import Share
+from desed_task.errors import DesedTaskError
+from desed_task.training.batch_split import BatchSplit, InPortions, Step
 from desed_task.training.divergence import DivergenceWatch
 from desed_task.training.mean_teacher import build_teacher, update_teacher
+from desed_task.training.ranks import ALONE, Ranks
 from desed_task.training.schedules import cosine_decay, exponential_ramp
-from desed_task.training.step import Augmentation, Frontend, compute_losses, prepare
+from desed_task.training.step import Augmentation, Frontend, Losses, Shares, compute_losses, prepare
+from desed_task.training.synchronised_norm import synchronise_norms
 from desed_task.training.training_options import TrainingOptions
 
 CHECKPOINT_KEY = "desed_task"
+PARTS_KEY = "batch_parts"
 OBJECTIVE = "val/objective"
 RANK = "val/rank"
 # Less than any metric distinguishes: an early epoch that scores 0 must not stand for a later one that scores 0 too.
@@ -58,23 +66,73 @@ class SedModule(pl.LightningModule):
         self.validate = validate
         self.description = dict(description)
         self.divergence = DivergenceWatch()
+        self.ranks = ALONE
+        self.batch_split: BatchSplit | None = None
+        self._follows_now = False
         self._followed_step = 0
+
+    def join(self, ranks: Ranks) -> None:
+        """Train with others: statistics of batch norm are those of the whole batch, what is logged means over ranks."""
+        self.ranks = ranks
+        if ranks.share.world > 1:
+            synchronise_norms(self, ranks.group)
+
+    def split_when_memory_is_short(self) -> None:
+        """Make steps that do not fit into memory in parts; for a training in one process."""
+        self.batch_split = BatchSplit([model for model in (self.sed_student, self.sed_teacher) if model is not None])
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One step: the loss of the student."""
         number = self.current_epoch * self.steps_per_epoch + batch_idx
-        torch.manual_seed(_dropout_seed(self.options.seed, number))
-        rng = np.random.default_rng((self.options.seed, number))
-        inputs, targets = prepare(batch, self.frontend, self.augmentations, rng)
-        losses = compute_losses(
-            self.sed_student, self.sed_teacher, inputs, targets, self.options, self._consistency_weight()
-        )
-        self.log_dict({f"train/student/{name}": value for name, value in losses.terms.items()})
-        self.log("train/loss", losses.total.detach(), prog_bar=True)
-        self.divergence.watch(
-            self.global_step, batch, inputs, losses.student, losses.total, losses.terms, self.sed_student
-        )
-        return losses.total
+        step = Step(batch, partial(self._prepare, batch, number), self._losses, partial(self._report, batch, batch_idx))
+        return step.hear_whole().total if self.batch_split is None else self.batch_split.begin(step)
+
+    def _prepare(self, batch: Batch, number: int, portions: int) -> tuple[Inputs, Targets]:
+        torch.manual_seed(_dropout_seed(self.options.seed, number, self.ranks.share))
+        rng = np.random.default_rng((self.options.seed, number, *_own_word(self.ranks.share)))
+        frontend = self.frontend if portions == 1 else InPortions(self.frontend, portions)
+        return prepare(batch, frontend, self.augmentations, rng)
+
+    def _losses(self, inputs: Inputs, targets: Targets, shares: Shares) -> Losses:
+        weight = self._consistency_weight()
+        return compute_losses(self.sed_student, self.sed_teacher, inputs, targets, self.options, weight, shares)
+
+    def _report(self, batch: Batch, batch_idx: int, inputs: Inputs, losses: Losses) -> None:
+        self._log_losses(losses, batch_idx)
+        try:
+            self.divergence.watch(
+                self.global_step, batch, inputs, losses.student, losses.total, losses.terms, self.sed_student
+            )
+        except DesedTaskError as error:
+            self.ranks.put_off(error)
+
+    def backward(self, loss: Tensor, *arguments: Any, **named: Any) -> None:
+        """Gradients of the step, those of its parts where it is made in parts; a teacher that is to follow follows."""
+        if self.batch_split is None:
+            super().backward(loss, *arguments, **named)
+        else:
+            self.batch_split.backward(loss, self.trainer.precision_plugin.train_step_context)
+        if self._follows_now:
+            self._follows_now = False
+            self._follow(self.global_step + 1)
+
+    def _log_losses(self, losses: Losses, batch_idx: int) -> None:
+        """Log this step's losses: means over the ranks where they will be read, this rank's own where they will not."""
+        terms = {f"train/student/{name}": value for name, value in losses.terms.items()}
+        terms["train/loss"] = losses.total.detach()
+        if self.ranks.share.world > 1 and self._is_read(batch_idx):
+            device = losses.total.device  # the consistency's weight, on the host, is the same in all ranks
+            names = [name for name, value in terms.items() if value.device == device]
+            means = self.ranks.mean(torch.stack([terms[name].float() for name in names]))
+            terms |= dict(zip(names, means.unbind(), strict=True))
+        for name, value in terms.items():
+            self.log(name, value, prog_bar=name == "train/loss")
+
+    def _is_read(self, batch_idx: int) -> bool:
+        """Whether this step's losses go to the log, or are the epoch's last, which its line shows."""
+        trainer: Any = self.trainer
+        logged: bool = (self.global_step + 1) % trainer.log_every_n_steps == 0
+        return logged or batch_idx + 1 == trainer.num_training_batches
 
     def _consistency_weight(self) -> float:
         options = self.options.mean_teacher
@@ -97,9 +155,11 @@ class SedModule(pl.LightningModule):
         self._followed_step = self.global_step
 
     def on_before_zero_grad(self, optimizer: torch.optim.Optimizer) -> None:  # noqa: ARG002  Lightning's signature
-        """The published order: the teacher follows before the optimiser's step (its counter stands at 1 at first)."""
-        if self.options.mean_teacher is not None and self.options.mean_teacher.follows == "before_step":
-            self._follow(self.global_step + 1)
+        """The published order: the teacher follows before the optimiser's step (its counter stands at 1 at first).
+
+        It does so when the step's last part was heard, at the end of `backward`; the student is the same until then.
+        """
+        self._follows_now = self.options.mean_teacher is not None and self.options.mean_teacher.follows == "before_step"
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:  # noqa: ARG002  Lightning's signature
         """The teacher follows after each optimiser step (the published counter stands at 2 after the first)."""
@@ -140,8 +200,19 @@ class SedModule(pl.LightningModule):
         if self.sed_teacher is not None:
             checkpoint["sed_teacher"] = self.sed_teacher.state_dict()
         checkpoint[CHECKPOINT_KEY] = self.description
+        checkpoint[PARTS_KEY] = 1 if self.batch_split is None else self.batch_split.parts
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """A training whose steps were made in parts goes on so, wherever there is memory."""
+        if self.batch_split is not None:
+            self.batch_split.parts = checkpoint.get(PARTS_KEY, 1)
 
 
-def _dropout_seed(seed: int, number: int) -> int:
-    """torch's seed of one batch, unlike that of any other batch or run."""
-    return int(np.random.SeedSequence((seed, number, 2)).generate_state(1, np.uint64)[0])
+def _dropout_seed(seed: int, number: int, share: Share) -> int:
+    """torch's seed of one batch, unlike that of any other batch, rank or run."""
+    return int(np.random.SeedSequence((seed, number, 2, *_own_word(share))).generate_state(1, np.uint64)[0])
+
+
+def _own_word(share: Share) -> tuple[int, ...]:
+    """What sets the random numbers of a rank apart; a training in one process has always done without."""
+    return (0, 4, share.rank + 1) if share.world > 1 else ()
