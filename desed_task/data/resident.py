@@ -17,8 +17,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from desed_task.data.mapped import Excerpts, MappedExcerpts, SampleStore, gather
-from desed_task.data.packing import FULL_SCALE
+from desed_task.data.mapped import SCALE, Excerpts, MappedExcerpts, SampleStore
 from desed_task.data.store_index import SAMPLE_BYTES
 from desed_task.errors import OptionsError
 
@@ -37,10 +36,12 @@ class ResidentExcerpts:
         self._first: list[int] = (ends - store.lengths).tolist()
         self._end: list[int] = ends.tolist()
         self._all = torch.empty(self._end[-1], dtype=torch.int16, device=device)
-        mapped = MappedExcerpts(store)
+        block = torch.empty(int(store.lengths.max()), dtype=torch.int16)
         for clip in tqdm(range(len(store)), desc=f"clips to {device}", unit="clip", disable=None):
-            own = self._all[self._first[clip] : self._end[clip]]
-            own.copy_(mapped.samples(clip, 0, len(own)))
+            length = int(store.lengths[clip])
+            # By way of a block of memory: torch takes no read-only array.
+            block.numpy()[:length] = store.samples(clip, 0, length)
+            self._all[self._first[clip] : self._end[clip]].copy_(block[:length])
         if device.type == "cuda":
             torch.cuda.synchronize(device)  # batches are made on a stream of their own
 
@@ -51,11 +52,12 @@ class ResidentExcerpts:
 
     def fill(self, chosen: Sequence[tuple[int, int]], waveforms: Tensor) -> None:
         """As Excerpts.fill."""
-        gather(self._samples, chosen, waveforms, 1.0 / FULL_SCALE)
-
-    def _samples(self, clip: int, first_sample: int, num_samples: int) -> Tensor:
-        first = self._first[clip] + first_sample
-        return self._all[first : min(first + num_samples, self._end[clip])]
+        for row, (clip, first_sample) in zip(waveforms.unbind(), chosen, strict=True):
+            first = self._first[clip] + first_sample
+            samples = self._all[first : min(first + len(row), self._end[clip])]
+            torch.mul(samples, SCALE, out=row[: len(samples)])
+            if len(samples) < len(row):
+                row[len(samples) :].zero_()
 
 
 def build_excerpts(stores: Sequence[SampleStore], device: torch.device, asked: AskedResidence) -> list[Excerpts]:
