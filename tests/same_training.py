@@ -10,6 +10,10 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from desed_task.training.checkpointing import read_checkpoint
+from desed_task.training.throughput import CLIPS_PER_SECOND, KWH_PER_1000_STEPS
+
+# What is measured and not computed differs from run to run.
+MEASURED = {CLIPS_PER_SECOND, KWH_PER_1000_STEPS}
 
 
 def differences(one: Any, other: Any, place: str = "") -> list[str]:
@@ -48,4 +52,5 @@ def assert_same_training(one: Path, other: Path) -> None:
 def logged(folder: Path) -> dict[str, list[tuple[int, float]]]:
     events = EventAccumulator(str(folder))
     events.Reload()
-    return {tag: [(of.step, of.value) for of in events.Scalars(tag)] for tag in sorted(events.Tags()["scalars"])}
+    tags = sorted(set(events.Tags()["scalars"]) - MEASURED)
+    return {tag: [(of.step, of.value) for of in events.Scalars(tag)] for tag in tags}
