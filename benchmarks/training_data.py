@@ -141,8 +141,8 @@ def _checksum_of(batch: Any) -> int:
 
 def _checksum(waveform: Tensor) -> int:
     """Of the bits of all samples, each row's sum weighed by its place."""
-    sums = waveform.view(torch.int32).sum(dim=1, dtype=torch.int64)
-    return int((sums * torch.arange(1, len(sums) + 1)).sum())
+    sums = waveform.numpy().view(np.uint64).sum(axis=1)
+    return int((sums * np.arange(1, len(sums) + 1, dtype=np.uint64)).sum())
 
 
 @contextmanager

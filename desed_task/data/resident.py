@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
@@ -55,9 +56,17 @@ class ResidentExcerpts:
         for row, (clip, first_sample) in zip(waveforms.unbind(), chosen, strict=True):
             first = self._first[clip] + first_sample
             samples = self._all[first : min(first + len(row), self._end[clip])]
-            torch.mul(samples, SCALE, out=row[: len(samples)])
+            _scale(samples, row[: len(samples)])
             if len(samples) < len(row):
                 row[len(samples) :].zero_()
+
+
+def _scale(samples: Tensor, row: Tensor) -> None:
+    """int16 -> float32, on one device; on the CPU by one thread, as MappedExcerpts.gather says."""
+    if row.device.type == "cpu":
+        np.multiply(samples.numpy(), np.float32(SCALE), out=row.numpy())
+    else:
+        torch.mul(samples, SCALE, out=row)
 
 
 def build_excerpts(stores: Sequence[SampleStore], device: torch.device, asked: AskedResidence) -> list[Excerpts]:

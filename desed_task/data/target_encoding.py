@@ -1,7 +1,8 @@
 """Targets of a batch from what its sources drew, encoded on the device on which the batch is made.
 
-The host sends a few rows of whole numbers (which frames of which class of which clip); the device makes tensors of
-them, whatever the number of events in no more operations, and the same numbers on every device.
+The host sends a few rows of whole numbers (which frames of which class of which clip); a GPU makes tensors of them,
+whatever the number of events in no more operations. On the CPU the same numbers are painted row by row, by numpy and in
+one thread: torch would share the work out to threads that wait for the cores on which a training step is running.
 """
 
 from __future__ import annotations
@@ -25,15 +26,33 @@ def encode_targets(draws: Sequence[Draw], num_frames: int, num_classes: int, dev
     strong = np.concatenate([_moved(draw.strong, first) for draw, first in zip(draws, first_rows, strict=True)])
     weak = np.concatenate([_moved(draw.weak, first) for draw, first in zip(draws, first_rows, strict=True)])
     supervision = np.repeat([draw.supervision for draw in draws], lengths)
+    if device.type == "cpu":
+        targets = paint(strong, weak, sum(lengths), num_frames, num_classes)
+    else:
+        targets = (
+            strong_on(_sent(strong, device), sum(lengths), num_frames, num_classes),
+            weak_on(_sent(weak, device), sum(lengths), num_classes),
+        )
     return Targets(
-        _strong_on(_sent(strong, device), sum(lengths), num_frames, num_classes),
-        _weak_on(_sent(weak, device), sum(lengths), num_classes),
+        *targets,
         _sent(supervision == "strong", device),
         _sent(supervision == "weak", device),
     )
 
 
-def _strong_on(rows: Tensor, num_clips: int, num_frames: int, num_classes: int) -> Tensor:
+def paint(
+    strong: NDArray[np.int64], weak: NDArray[np.int64], num_clips: int, num_frames: int, num_classes: int
+) -> tuple[Tensor, Tensor]:
+    """Rows as Draw.strong and Draw.weak -> (clips, frames, classes) and (clips, classes), 1.0 where active."""
+    frames = np.zeros((num_clips, num_frames, num_classes), dtype=np.float32)
+    for clip, first, last, label in strong.tolist():
+        frames[clip, first:last, label] = 1.0
+    tags = np.zeros((num_clips, num_classes), dtype=np.float32)
+    tags[weak[:, 0], weak[:, 1]] = 1.0
+    return torch.from_numpy(frames), torch.from_numpy(tags)
+
+
+def strong_on(rows: Tensor, num_clips: int, num_frames: int, num_classes: int) -> Tensor:
     """How many events begin minus how many end, summed over time: above 0 where any is active. Whole numbers, exact."""
     clip, first, last, label = rows.unbind(1)
     steps = torch.zeros(num_clips * (num_frames + 1) * num_classes, dtype=torch.int32, device=rows.device)
@@ -45,7 +64,8 @@ def _strong_on(rows: Tensor, num_clips: int, num_frames: int, num_classes: int) 
     return (active[:, :num_frames] > 0).float()
 
 
-def _weak_on(rows: Tensor, num_clips: int, num_classes: int) -> Tensor:
+def weak_on(rows: Tensor, num_clips: int, num_classes: int) -> Tensor:
+    """Rows as Draw.weak, on their device."""
     clip, label = rows.unbind(1)
     counts = torch.zeros(num_clips * num_classes, dtype=torch.int32, device=rows.device)
     counts.index_add_(0, clip * num_classes + label, torch.ones_like(label, dtype=torch.int32))
