@@ -25,7 +25,7 @@ from desed_task.audio.reading import Waveform
 from desed_task.data.decoding import in_threads
 from desed_task.soundscapes.recorded import RecordedBackgrounds, RecordedSoundbank
 from desed_task.soundscapes.scene import PlacedEvent, Scene
-from desed_task.soundscapes.soundbank import Sound, Soundbank
+from desed_task.soundscapes.soundbank import BACKGROUND, Sound, Soundbank
 from desed_task.soundscapes.variation import Variation, reshape
 
 Item = TypeVar("Item")
@@ -38,8 +38,10 @@ class EventStore:
         """capacity: how many prepared events, and backgrounds, are kept. AudioError, CorpusError: a bad recording."""
         self._soundbank = soundbank
         self._num_samples = num_samples
-        self._recorded = cache(self._read_recorded)
-        self._recorded_background = cache(self._read_recorded_background)
+        self._sounds: dict[Sound, Tensor] = {}
+        self._rooms: dict[str, Tensor] = {}
+        self._sound_on = cache(lambda sound, device: self._sounds[sound].to(device))
+        self._room_on = cache(lambda recording, device: self._rooms[recording].to(device))
         self._prepared = lru_cache(capacity)(self._prepare)
         self._made_background = lru_cache(capacity)(self._make_background)
         self.contents = self._decode()
@@ -51,14 +53,16 @@ class EventStore:
         """
         varied = placed.variation
         if not (self._soundbank.is_endless or varied.reshapes):
-            return self._recorded(placed.sound, device)[placed.first : placed.first + placed.num_samples]
+            sound: Tensor = self._sound_on(placed.sound, device)
+            return sound[placed.first : placed.first + placed.num_samples]
         shape = (varied.speed, varied.time_stretch, varied.pitch_semitones)
         return self._prepared(placed.sound, placed.first, placed.num_samples, shape, device)
 
     def background(self, sound: Sound, device: torch.device) -> Tensor:
         """(num_samples,) of a background. Not to be written to."""
         if isinstance(self._soundbank.backgrounds, RecordedBackgrounds):
-            return self._recorded_background(sound.recording, device)[sound.take : sound.take + self._num_samples]
+            room: Tensor = self._room_on(sound.recording, device)
+            return room[sound.take : sound.take + self._num_samples]
         return self._made_background(sound, device)
 
     def prepare(self, scene: Scene, device: torch.device) -> None:
@@ -74,21 +78,17 @@ class EventStore:
         if isinstance(bank, RecordedSoundbank):
             listed = bank.recordings()
             for sounds in _shown(in_threads(lambda recording: bank.sounds(*recording), listed), len(listed), "events"):
-                contents += [(*_name(sound), len(bank.read_event(sound))) for sound in sounds]
+                for sound in sounds:
+                    self._sounds[sound] = _shared(bank.read_event(sound))
+                    name = Path(sound.recording).name
+                    contents.append((sound.event_label, sound.source, name, len(self._sounds[sound])))
         if isinstance(backgrounds, RecordedBackgrounds):
             rooms = backgrounds.recordings()
             whole = in_threads(lambda room: backgrounds.read_whole(room[1], self._num_samples), rooms)
             for (source, recording), waveform in zip(rooms, _shown(whole, len(rooms), "backgrounds"), strict=True):
-                contents.append(("", source, recording.name, len(waveform)))
+                self._rooms[str(recording)] = _shared(waveform)
+                contents.append((BACKGROUND, source, recording.name, len(waveform)))
         return contents
-
-    def _read_recorded(self, sound: Sound, device: torch.device) -> Tensor:
-        return _sent(self._soundbank.read_event(sound), device)
-
-    def _read_recorded_background(self, recording: str, device: torch.device) -> Tensor:
-        backgrounds = self._soundbank.backgrounds
-        assert isinstance(backgrounds, RecordedBackgrounds)
-        return _sent(backgrounds.read_whole(Path(recording), self._num_samples), device)
 
     def _prepare(
         self, sound: Sound, first: int, num_samples: int, shape: tuple[float, float, float], device: torch.device
@@ -97,22 +97,18 @@ class EventStore:
         variation = Variation(speed=speed, time_stretch=time_stretch, pitch_semitones=pitch_semitones)
         excerpt = self._soundbank.read_event(sound)[first : first + num_samples]
         # A copy, so that the store does not keep the whole sound of which this is a part.
-        return _sent(reshape(excerpt, variation).copy(), device)
+        return torch.from_numpy(reshape(excerpt, variation).copy()).to(device)
 
     def _make_background(self, sound: Sound, device: torch.device) -> Tensor:
-        return _sent(self._soundbank.backgrounds.read(sound, self._num_samples), device)
+        return torch.from_numpy(self._soundbank.backgrounds.read(sound, self._num_samples)).to(device)
 
 
-def _sent(waveform: Waveform, device: torch.device) -> Tensor:
+def _shared(waveform: Waveform) -> Tensor:
+    """The same memory."""
     with warnings.catch_warnings():
         # What soundbanks give may not be written to, of which torch warns; nobody does.
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
-        on_host = torch.from_numpy(waveform)
-    return on_host.to(device)
-
-
-def _name(sound: Sound) -> tuple[str, str, str]:
-    return sound.event_label, sound.source, Path(sound.recording).name
+        return torch.from_numpy(waveform)
 
 
 def _shown(items: Iterable[Item], total: int, what: str) -> Iterator[Item]:
