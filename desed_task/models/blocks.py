@@ -13,8 +13,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from desed_task.models.dropout import Dropout
+from desed_task.models.gate_and_pool import gate_and_pool
 
 Activation = Literal["glu", "cg", "relu", "leakyrelu"]
+_LAYERS_OF_A_BLOCK = 5
 
 
 class _ChannelLinear(nn.Module):
@@ -75,8 +77,23 @@ class ConvolutionBlocks(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, channels, mel_frames, mel_bands) -> (batch, filters, frames, bands left)."""
-        x = self.cnn(x)
+        layers = list(self.cnn)
+        for first in range(0, len(layers), _LAYERS_OF_A_BLOCK):
+            convolution, norm, *rest = layers[first : first + _LAYERS_OF_A_BLOCK]
+            x = self._activate_and_pool(norm(convolution(x)), *rest)
         return x
+
+    def _activate_and_pool(self, x: Tensor, activation: nn.Module, dropout: Dropout, pooling: nn.AvgPool2d) -> Tensor:
+        if isinstance(activation, GLU) and self.training and x.device.type == "cpu" and not _is_traced():
+            linear = activation.linear
+            kept, scale = dropout.levels_kept, dropout.scale
+            return gate_and_pool(x, linear.weight, linear.bias, pooling.kernel_size, kept, scale)
+        x = pooling(dropout(activation(x)))
+        return x
+
+
+def _is_traced() -> bool:
+    return torch.compiler.is_compiling() or torch.jit.is_tracing()
 
 
 def _activation(name: Activation, channels: int) -> tuple[str, nn.Module]:
