@@ -9,8 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 
@@ -88,6 +91,12 @@ class Batch:
 
     def __len__(self) -> int:
         return len(self.audio_ids)
+
+
+def send(values: NDArray[Any], device: torch.device) -> Tensor:
+    """An array as a tensor on `device`, which the host does not wait for."""
+    on_host = torch.from_numpy(np.ascontiguousarray(values))
+    return on_host if device.type == "cpu" else on_host.pin_memory().to(device, non_blocking=True)
 
 
 def _mix(values: Tensor, partner: Tensor, weight: Tensor) -> Tensor:

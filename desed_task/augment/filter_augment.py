@@ -9,11 +9,10 @@ from __future__ import annotations
 from typing import Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from desed_task.batch import Inputs, Targets
+from desed_task.batch import Inputs, Targets, send
 from desed_task.options import Options
 
 
@@ -43,7 +42,7 @@ class FilterAugment:
         """(inputs filtered, targets as they were)."""
         batch, _, bands = inputs.mel.shape
         gains = np.stack([self._draw_gains(bands, rng) for _ in range(batch)])
-        factor = torch.from_numpy(10.0 ** (gains / 20.0)).to(inputs.mel)
+        factor = send((10.0 ** (gains / 20.0)).astype(np.float32), inputs.mel.device).to(inputs.mel.dtype)
         return Inputs(inputs.mel * factor[:, None, :], inputs.embeddings), targets
 
     def _draw_gains(self, bands: int, rng: np.random.Generator) -> NDArray[np.float64]:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from pydantic import Field
 
-from desed_task.batch import Inputs, Targets
+from desed_task.batch import Inputs, Targets, send
 from desed_task.options import Options
 
 
@@ -40,5 +40,5 @@ class FrequencyMask:
             first = int(rng.integers(0, bands - width + 1))
             masked[clip, :, first : first + width] = True
         lowest = inputs.mel.amin(dim=(1, 2), keepdim=True)
-        mask = torch.from_numpy(masked).to(inputs.mel.device)
+        mask = send(masked, inputs.mel.device)
         return Inputs(torch.where(mask, lowest, inputs.mel), inputs.embeddings), targets

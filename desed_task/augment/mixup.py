@@ -12,9 +12,14 @@ from typing import Literal
 import numpy as np
 import torch
 from pydantic import Field
+from torch import Tensor
+from torch.nn import functional
 
-from desed_task.batch import Inputs, Targets
+from desed_task.batch import Inputs, Targets, send
 from desed_task.options import Options
+
+# Groups: 0 strong, 1 weak, 2 unlabeled.
+_UNLABELED = 2
 
 
 class MixupOptions(Options):
@@ -39,18 +44,21 @@ class Mixup:
         if rng.random() >= self.options.probability:
             return inputs, targets
         partner, weight = self._draw(targets, rng)
-        device = inputs.mel.device
-        partner, weight = partner.to(device), weight.to(device)
         return inputs.mix(partner, weight), targets.mix(partner, weight, hard=self.options.labels == "hard")
 
-    def _draw(self, targets: Targets, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-        """partner: (batch,) int64; weight: (batch,) float32."""
-        partner = np.arange(len(targets.has_strong))
-        weight = np.ones(len(partner), dtype=np.float32)
-        has_strong = targets.has_strong.cpu().numpy()
-        weak_only = targets.has_weak.cpu().numpy() & ~has_strong
-        for group in (np.flatnonzero(weak_only), np.flatnonzero(has_strong)):
-            if len(group) > 1:
-                partner[group] = rng.permutation(group)
-                weight[group] = rng.beta(self.options.alpha, self.options.alpha)
-        return torch.from_numpy(partner), torch.from_numpy(weight)
+    def _draw(self, targets: Targets, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        """partner: (batch,) int64; weight: (batch,) float32; on the device of the targets.
+
+        The host draws as much whatever the supervision is, which it does not know; the device forms the groups.
+        """
+        device, num_clips = targets.has_strong.device, len(targets.has_strong)
+        shuffled = send(rng.permutation(num_clips), device)
+        drawn = send(rng.beta(self.options.alpha, self.options.alpha, size=_UNLABELED).astype(np.float32), device)
+        group = torch.where(targets.has_strong, 0, torch.where(targets.has_weak, 1, _UNLABELED))
+        # Clips sorted by group, once in the order of the batch and once shuffled: the n-th of both are of one group.
+        ordered = group.argsort(stable=True)
+        partner = torch.empty_like(shuffled).scatter_(0, ordered, shuffled[group[shuffled].argsort(stable=True)])
+        partner = torch.where(group == _UNLABELED, torch.arange(num_clips, device=device), partner)
+        sizes = (group[:, None] == torch.arange(_UNLABELED, device=device)).sum(dim=0)
+        shares = functional.pad(torch.where(sizes > 1, drawn, 1.0), (0, 1), value=1.0)
+        return partner, shares[group]

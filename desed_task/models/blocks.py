@@ -6,7 +6,7 @@ Names of parameters follow the published DESED baselines (`cnn.conv0.weight`, `c
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -77,7 +77,7 @@ class ConvolutionBlocks(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, channels, mel_frames, mel_bands) -> (batch, filters, frames, bands left)."""
-        layers = list(self.cnn)
+        layers: list[Any] = list(self.cnn)
         for first in range(0, len(layers), _LAYERS_OF_A_BLOCK):
             convolution, norm, *rest = layers[first : first + _LAYERS_OF_A_BLOCK]
             x = self._activate_and_pool(norm(convolution(x)), *rest)
@@ -86,14 +86,14 @@ class ConvolutionBlocks(nn.Module):
     def _activate_and_pool(self, x: Tensor, activation: nn.Module, dropout: Dropout, pooling: nn.AvgPool2d) -> Tensor:
         if isinstance(activation, GLU) and self.training and x.device.type == "cpu" and not _is_traced():
             linear = activation.linear
-            kept, scale = dropout.levels_kept, dropout.scale
-            return gate_and_pool(x, linear.weight, linear.bias, pooling.kernel_size, kept, scale)
-        x = pooling(dropout(activation(x)))
-        return x
+            pool: Any = pooling.kernel_size
+            return gate_and_pool(x, linear.weight, linear.bias, pool, dropout.levels_kept, dropout.scale)
+        pooled: Tensor = pooling(dropout(activation(x)))
+        return pooled
 
 
 def _is_traced() -> bool:
-    return torch.compiler.is_compiling() or torch.jit.is_tracing()
+    return torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None
 
 
 def _activation(name: Activation, channels: int) -> tuple[str, nn.Module]:

@@ -120,11 +120,16 @@ class CRNN(nn.Module):
         x = self.cnn(inputs.mel.unsqueeze(1))
         x = x.permute(0, 2, 1, 3).flatten(2)
         x = self.dropout(self.rnn(x))
+        with torch.autocast(x.device.type, enabled=False):  # scores and losses stay in float32 in mixed precision
+            return self._heads(x.to(self.dense.weight.dtype))
+
+    def _heads(self, x: Tensor) -> Predictions:
+        """(batch, frames, 2 * cells) -> Predictions."""
         strong_logits = self.dense(x)
         strong = torch.sigmoid(strong_logits)
         if self.options.attention:
             attention = torch.softmax(self.dense_softmax(x), dim=-1).clamp(ATTENTION_FLOOR, 1.0)
             weak = (strong * attention).sum(dim=1) / attention.sum(dim=1)
         else:
-            weak = strong.float().mean(dim=1)
+            weak = strong.mean(dim=1)
         return Predictions(strong_logits, torch.logit(weak, eps=ATTENTION_FLOOR))

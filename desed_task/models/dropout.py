@@ -42,7 +42,7 @@ class Dropout(nn.Module):
             return x
         if x.device.type != "cpu" or x.element_size() not in _INTEGERS or torch.compiler.is_compiling():
             return functional.dropout(x, self.probability, training=True)
-        dropped: Tensor = _Drop.apply(x, self.levels_kept, self.scale)
+        dropped: Tensor = _Drop.apply(x, self.levels_kept, self.scale)  # type: ignore[no-untyped-call]
         return dropped
 
     def extra_repr(self) -> str:
@@ -53,8 +53,8 @@ class Dropout(nn.Module):
 def draw_bits(num_elements: int, levels_kept: int) -> Tensor | None:
     """One bit per element, 1 with probability levels_kept / 256, in int64 words; None when all are 1.
 
-    From the last binary digit of levels_kept to the first, random bits are joined by OR (digit 1) or AND (digit 0): each
-    halves the distance to 1 or to 0.
+    From the last binary digit of levels_kept to the first, random bits are joined by OR (digit 1) or AND (digit 0):
+    each halves the distance to 1 or to 0.
     """
     if levels_kept == _LEVELS:
         return None

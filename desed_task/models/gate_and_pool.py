@@ -32,7 +32,7 @@ def gate_and_pool(
 
     weight: (channels, channels); levels_kept of 256 elements survive dropout and are multiplied by scale.
     """
-    pooled: Tensor = _GateAndPool.apply(x, weight, bias, pool, levels_kept, scale)
+    pooled: Tensor = _GateAndPool.apply(x, weight, bias, pool, levels_kept, scale)  # type: ignore[no-untyped-call]
     return pooled
 
 
@@ -100,4 +100,4 @@ def _drop_channels_last_(values: Tensor, bits: Tensor | None) -> Tensor:
 
 def _chunks(x: Tensor) -> Iterator[Tensor]:
     clip_bytes = x[:1].numel() * x.element_size()
-    yield from x.split(max(1, _CHUNK_BYTES // max(1, clip_bytes)))
+    yield from torch.split(x, max(1, _CHUNK_BYTES // max(1, clip_bytes)))
