@@ -52,14 +52,23 @@ class _Stem:
 
     @property
     def padded(self) -> int:
-        """Length in which it is reckoned: a power of two, which holds all of its reverberation."""
+        """Length in which it is reckoned, which holds all of its reverberation."""
         tail = len(self.response) - 1 if self.response is not None else 0
-        return 1 << (self.num_samples + tail - 1).bit_length()
+        return padded_length(self.num_samples + tail)
 
     @property
     def level_db(self) -> float:
         """RMS relative to full scale that it shall have."""
         return self.scene.background_db + self.placed.snr_db
+
+
+def padded_length(num_samples: int) -> int:
+    """The next of 4, 5, 6 or 7 times a power of two: quick transforms, few lengths, and a ninth of silence on average.
+
+    Not less than 1024.
+    """
+    step = 1 << max(8, (num_samples - 1).bit_length() - 3)
+    return max(4 * step, num_samples + -num_samples % step)
 
 
 def mix_scenes(scenes: Sequence[Scene], store: EventStore, mixtures: Tensor) -> None:
@@ -135,7 +144,7 @@ def _ramps(stems: Sequence[_Stem], padded: int, device: torch.device) -> Tensor:
     """(stems, padded): the level that changes over each event, of its whole length also where it is cut."""
     rows = [(stem.placed.variation.ramp_db, max(1, len(stem.waveform) - 1)) for stem in stems]
     ramp_db, last = _sent(rows, device).T.unsqueeze(2)
-    return _factor((torch.arange(padded, device=device) / last - 0.5) * ramp_db)
+    return _factor((torch.arange(padded, device=device) / last).sub_(0.5).mul_(ramp_db))
 
 
 def _fade(waveform: Tensor, fade_samples: int) -> None:
@@ -181,7 +190,7 @@ def _stacked(waveforms: Sequence[Tensor], length: int) -> Tensor:
 
 
 def _factor(decibels: Tensor) -> Tensor:
-    return torch.exp(decibels * (math.log(10) / 20))
+    return decibels.mul(math.log(10) / 20).exp_()
 
 
 def _sent(rows: Sequence[Sequence[float]] | Waveform, device: torch.device) -> Tensor:

@@ -12,7 +12,7 @@ from small_soundbank import SCENES, scenes_tree, write_soundbank
 
 from desed_task.audio.reading import read_waveform, write_waveform
 from desed_task.data.event_store import EventStore
-from desed_task.data.scene_mixing import mix_scenes
+from desed_task.data.scene_mixing import mix_scenes, padded_length
 from desed_task.options import check_options
 from desed_task.soundscapes.conf import SoundscapesOptions, build_soundbank
 from desed_task.soundscapes.render import PEAK_LIMIT, render_scene
@@ -106,3 +106,8 @@ def test_scenes_of_the_recipe_are_mixed_to_the_samples_of_its_files(root: Path, 
         difference = np.abs(read_waveform(tmp_path / "mixed.wav", 16_000) - read_waveform(path, 16_000))
         assert difference.max() <= PCM_STEP
         assert np.count_nonzero(difference) < 0.05 * NUM_SAMPLES
+
+
+@pytest.mark.parametrize(("num_samples", "padded"), [(1, 1024), (1024, 1024), (1025, 1280), (1281, 1536), (2048, 2048)])
+def test_events_are_padded_to_few_lengths(num_samples: int, padded: int) -> None:
+    assert padded_length(num_samples) == padded
