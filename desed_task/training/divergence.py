@@ -19,6 +19,17 @@ LOOK_EVERY = 50
 SLOWER = "lower training.learning_rate or set training.gradient_clip"
 
 
+class DivergedError(DesedTaskError):
+    """A training that is lost. is_heard: already a waveform or its features were not finite.
+
+    Where several ranks share a batch norm, only the rank that heard it knows the culprit; the others see what follows.
+    """
+
+    def __init__(self, message: str, is_heard: bool) -> None:
+        super().__init__(message)
+        self.is_heard = is_heard
+
+
 class DivergenceWatch:
     """Looks at every step's numbers; `look_every` 1 asks at once, None takes 1 on a CPU and 50 on a GPU."""
 
@@ -40,7 +51,8 @@ class DivergenceWatch:
         if look_every == 1:
             if not torch.isfinite(loss):
                 flags = gather_evidence(batch, inputs, student, terms).tolist()
-                raise _diverged(step, culprit_of(flags, batch.audio_ids, tuple(terms), first_bad_name(model)))
+                culprit = culprit_of(flags, batch.audio_ids, tuple(terms), first_bad_name(model))
+                raise _diverged(step, culprit, _is_heard(flags, len(terms)))
             return
         self._remember(step, batch, loss, terms, gather_evidence(batch, inputs, student, terms))
         if self._watched % look_every == 0:
@@ -53,7 +65,8 @@ class DivergenceWatch:
         bad = int(self._bad)
         if bad >= 0:
             step, audio_ids, terms = self._seen[bad]
-            raise _diverged(step, culprit_of(self._evidence.tolist(), audio_ids, terms, None))
+            flags = self._evidence.tolist()
+            raise _diverged(step, culprit_of(flags, audio_ids, terms, None), _is_heard(flags, len(terms)))
         self._seen.clear()
 
     def _remember(self, step: int, batch: Batch, loss: Tensor, terms: Mapping[str, Tensor], evidence: Tensor) -> None:
@@ -120,5 +133,9 @@ def _bad_clips(values: Tensor) -> Tensor:
     return ~torch.isfinite(values).flatten(1).all(dim=1)
 
 
-def _diverged(step: int, culprit: str) -> DesedTaskError:
-    return DesedTaskError(f"training diverged at step {step}: {culprit}")
+def _is_heard(evidence: list[bool], num_terms: int) -> bool:
+    return any(evidence[: len(evidence) - 1 - num_terms])
+
+
+def _diverged(step: int, culprit: str, is_heard: bool = False) -> DivergedError:
+    return DivergedError(f"training diverged at step {step}: {culprit}", is_heard)

@@ -27,6 +27,7 @@ from torch.distributed.rendezvous import rendezvous
 
 from desed_task.data.source import Share
 from desed_task.errors import DesedTaskError, OptionsError, RunStoppedError
+from desed_task.training.divergence import DivergedError
 from desed_task.training.interruption import StopRequested
 
 Result = TypeVar("Result")
@@ -136,9 +137,9 @@ class SeveralRanks(Ranks):
                 result = work()
             except BaseException as raised:  # also StopRequested and KeyboardInterrupt: nobody must be left waiting
                 error = raised
-        codes = self.gather(_code_of(error))
-        if any(code is not None for code in codes):
-            raise self._failure(error, codes)
+        failures = self.gather((_code_of(error), isinstance(error, DivergedError) and error.is_heard))
+        if any(code is not None for code, _ in failures):
+            raise self._failure(error, failures)
         return result  # type: ignore[no-any-return]
 
     def in_turn(self, work: Callable[[], Result]) -> Result:
@@ -182,12 +183,14 @@ class SeveralRanks(Ranks):
         dist.all_reduce(total, group=self.group)
         return total / self.share.world
 
-    def _failure(self, error: BaseException | None, codes: list[int | None]) -> BaseException:
-        """What this rank raises: its own error if it is the first of those that failed."""
+    def _failure(self, error: BaseException | None, failures: list[tuple[int | None, bool]]) -> BaseException:
+        """What this rank raises: its own error if it is the first of those that failed, or of those that know why."""
+        codes = [code for code, _ in failures]
         if _STOPPED in codes:  # all write what they have, so this is no end yet
             return StopRequested()
         self.ending_together = True
-        speaker = next(rank for rank, code in enumerate(codes) if code is not None)
+        failed = [rank for rank, code in enumerate(codes) if code is not None]
+        speaker = min(failed, key=lambda rank: (not failures[rank][1], rank))
         if speaker == self.share.rank:
             assert error is not None
             return error
