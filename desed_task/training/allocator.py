@@ -7,12 +7,19 @@ them, the process holds its peak memory until it ends, as a training does anyway
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 
 # malloc.h: M_TRIM_THRESHOLD, M_MMAP_THRESHOLD
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 _MMAP_FROM_BYTES = 1 << 30
 _NEVER_TRIM = 2**31 - 1
+
+
+def give_back_freed_memory() -> None:
+    """Let the kernel have what malloc keeps; others than malloc may need it."""
+    with contextlib.suppress(AttributeError, OSError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def keep_freed_memory() -> bool:

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from desed_task.batch import Batch, Inputs, Predictions, Targets
 from desed_task.errors import DesedTaskError
+from desed_task.training.allocator import give_back_freed_memory
 from desed_task.training.step import WHOLE, Frontend, Losses, Shares
 
 LOG = logging.getLogger(__name__)
@@ -125,6 +126,7 @@ class BatchSplit:
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
+            reason = _first_line(error)
         else:
             return True
         # Here, where the error is gone: its traceback held all that the attempt had made.
@@ -132,14 +134,14 @@ class BatchSplit:
         release_memory()
         assert self._statistics is not None
         self._statistics.put_back()
-        self._split_further(len(self._current_step().batch))
+        self._split_further(len(self._current_step().batch), reason)
         return False
 
-    def _split_further(self, num_clips: int) -> None:
+    def _split_further(self, num_clips: int, reason: str) -> None:
         if self.parts >= num_clips:
             raise DesedTaskError(
-                f"out of memory with a single clip of a batch of {num_clips}: take shorter clips (data.clip_seconds), "
-                f"a smaller model or training.precision bf16-mixed"
+                f"out of memory with a single clip of a batch of {num_clips} ({reason}): take shorter clips "
+                f"(data.clip_seconds), a smaller model or training.precision bf16-mixed"
             )
         self.parts = min(2 * self.parts, num_clips)
         LOG.warning(
@@ -213,17 +215,17 @@ def is_out_of_memory(error: BaseException) -> bool:
 def require_memory(error: BaseException, is_split: bool) -> None:
     """DesedTaskError when an error that ended a training says that there is no memory, and what to do about it."""
     if is_out_of_memory(error):
-        reason = " ".join(str(error).split("\n")[0].split())[:120] or type(error).__name__
         why = "this is not the step, which is made in parts" if is_split else "several processes split no batches"
         raise DesedTaskError(
-            f"out of memory ({reason}); {why}: lower batch_size in data.train, or set data.residence to mapped or "
-            f"training.precision to bf16-mixed"
+            f"out of memory ({_first_line(error)}); {why}: lower batch_size in data.train, or set data.residence to "
+            f"mapped or training.precision to bf16-mixed"
         ) from None
 
 
 def release_memory() -> None:
     """Let go of what a failed attempt left."""
     gc.collect()
+    give_back_freed_memory()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
 
@@ -256,6 +258,10 @@ def add_up(of_parts: Sequence[Losses]) -> Losses:
     names = of_parts[0].terms
     terms = {name: torch.stack([losses.terms[name] for losses in of_parts]).sum() for name in names}
     return Losses(torch.stack([losses.total for losses in of_parts]).sum(), terms, student)
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).split("\n")[0][:120] or type(error).__name__
 
 
 def _share(known: Tensor, part: int, parts: int) -> Tensor:
