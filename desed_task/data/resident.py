@@ -71,6 +71,8 @@ def _scale(samples: Tensor, row: Tensor) -> None:
 
 def build_excerpts(stores: Sequence[SampleStore], device: torch.device, asked: AskedResidence) -> list[Excerpts]:
     """The excerpts of each store for batches on `device`. OptionsError when they are to be resident and do not fit."""
+    if not stores:
+        return []
     num_bytes = SAMPLE_BYTES * sum(int(store.lengths.sum()) for store in stores)
     residence = choose_residence(num_bytes, device.type, _free_bytes(device), asked)
     where = f"resident on {device}" if residence == "resident" else "memory-mapped"

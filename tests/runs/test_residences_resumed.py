@@ -36,7 +36,9 @@ def command(conf: Path, log_dir: Path) -> list[str]:
     return ["--conf_file", str(conf), "--device", "cpu", "--log_dir", str(log_dir), *OFTEN]
 
 
-@pytest.mark.parametrize(("began", "went_on"), [("resident", "mapped"), ("mapped", "resident")])
+@pytest.mark.parametrize(
+    ("began", "went_on"), [("resident", "mapped"), pytest.param("mapped", "resident", marks=pytest.mark.slow)]
+)
 def test_killed_in_one_residence_and_resumed_in_another_gives_the_same_bits(
     conf: Path, whole: Path, tmp_path: Path, began: str, went_on: str
 ) -> None:
