@@ -27,7 +27,8 @@ from tqdm import tqdm
 
 from benchmarks.evaluation_peers import NUM_SAMPLES, Values
 from benchmarks.evaluation_scores import DEV_TEST, Corpus, draw_events, draw_scores, small
-from benchmarks.evaluation_timing import alternate, open_peer, probe_gflops
+from benchmarks.evaluation_timing import alternate, open_peer
+from benchmarks.machine import probe_gflops
 from desed_task.errors import DesedTaskError
 from desed_task.events import EventTable
 from desed_task.formats.dcase import read_durations, read_strong

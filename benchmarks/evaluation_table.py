@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.evaluation_rows import ROWS, Row
+from benchmarks.row_files import write_rows
 from desed_task.command_line import RecipeParser, run_recipe, show, whole_number
 
 
@@ -26,10 +26,7 @@ def main(argv: Sequence[str]) -> int:
             rows.append(row | {"size": arguments.size})
             show(_line(row))
     if arguments.json is not None:
-        arguments.json.parent.mkdir(parents=True, exist_ok=True)
-        partial = arguments.json.with_name(arguments.json.name + ".partial")
-        partial.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
-        partial.replace(arguments.json)
+        write_rows(rows, arguments.json)
     return 0
 
 

@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -15,13 +14,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import numpy as np
-
 from benchmarks import evaluation_peers
 from benchmarks.evaluation_peers import Values
+from benchmarks.machine import probe_gflops
 from desed_task.errors import DesedTaskError
-
-_PROBE_SIZE = 768
 
 
 @dataclass(frozen=True)
@@ -103,12 +99,3 @@ def alternate(ours: Callable[[], Values], peer: Peer, repeats: int) -> Timing:
         probes.append(probe_gflops())
     ratio = median(theirs / mine for mine, theirs in zip(own, other, strict=True))
     return Timing(median(own), median(other), ratio, median(probes), values, theirs)
-
-
-def probe_gflops() -> float:
-    """What the machine gives at this moment: a float32 matrix product."""
-    matrix = np.ones((_PROBE_SIZE, _PROBE_SIZE), dtype=np.float32)
-    start = time.perf_counter()
-    for _ in range(5):
-        matrix @ matrix
-    return 5 * 2 * _PROBE_SIZE**3 / (time.perf_counter() - start) / 1e9
