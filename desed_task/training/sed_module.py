@@ -22,11 +22,21 @@ from desed_task.batch import Batch, Inputs, Targets
 from desed_task.data.source import Share
 from desed_task.errors import DesedTaskError
 from desed_task.training.batch_split import BatchSplit, InPortions, Step
+from desed_task.training.compiling import Execution
 from desed_task.training.divergence import DivergenceWatch
 from desed_task.training.mean_teacher import build_teacher, update_teacher
 from desed_task.training.ranks import ALONE, Ranks
 from desed_task.training.schedules import cosine_decay, exponential_ramp
-from desed_task.training.step import Augmentation, Frontend, Losses, Shares, compute_losses, prepare
+from desed_task.training.step import (
+    WHOLE,
+    Augmentation,
+    Frontend,
+    Losses,
+    Shares,
+    call_plainly,
+    compute_losses,
+    prepare,
+)
 from desed_task.training.synchronised_norm import synchronise_norms
 from desed_task.training.training_options import TrainingOptions
 
@@ -66,6 +76,7 @@ class SedModule(pl.LightningModule):
         self.validate = validate
         self.description = dict(description)
         self.divergence = DivergenceWatch()
+        self.execution = Execution(options.compile, options.cuda_graphs)
         self.ranks = ALONE
         self.batch_split: BatchSplit | None = None
         self._follows_now = False
@@ -95,7 +106,10 @@ class SedModule(pl.LightningModule):
 
     def _losses(self, inputs: Inputs, targets: Targets, shares: Shares) -> Losses:
         weight = self._consistency_weight()
-        return compute_losses(self.sed_student, self.sed_teacher, inputs, targets, self.options, weight, shares)
+        # Gradients of several parts are added up, which recorded steps would overwrite.
+        call = call_plainly if self.execution.cuda_graphs and shares is not WHOLE else self.execution
+        self.execution.begin_step()
+        return compute_losses(self.sed_student, self.sed_teacher, inputs, targets, self.options, weight, shares, call)
 
     def _report(self, batch: Batch, batch_idx: int, inputs: Inputs, losses: Losses) -> None:
         self._log_losses(losses, batch_idx)
@@ -176,7 +190,12 @@ class SedModule(pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """Adam over the student, its rate scheduled by step."""
-        optimizer = torch.optim.Adam(self.sed_student.parameters(), lr=self.options.learning_rate, betas=(0.9, 0.999))
+        options = self.options
+        # A fused Adam unscales float16 gradients by itself, too late for them to be clipped before.
+        fused = options.precision != "16-mixed" or not options.gradient_clip
+        optimizer = torch.optim.Adam(
+            self.sed_student.parameters(), lr=options.learning_rate, betas=(0.9, 0.999), fused=fused
+        )
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, self._rate)
         by_step = {"scheduler": scheduler, "interval": "step", "name": "train/lr"}
         return {"optimizer": optimizer, "lr_scheduler": by_step}

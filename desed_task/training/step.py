@@ -7,7 +7,7 @@ same input.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -74,6 +74,12 @@ def prepare(
         return _augmented("normalised", augmentations, inputs, targets, rng)
 
 
+def call_plainly(model: nn.Module, inputs: Inputs) -> Predictions:
+    """The model itself hears; `compiling` has other ways."""
+    predictions: Predictions = model(inputs)
+    return predictions
+
+
 def compute_losses(
     student: nn.Module,
     teacher: nn.Module | None,
@@ -82,19 +88,20 @@ def compute_losses(
     options: TrainingOptions,
     consistency_weight: float,
     shares: Shares = WHOLE,
+    call: Callable[[nn.Module, Inputs], Predictions] = call_plainly,
 ) -> Losses:
-    """Both models hear; supervised loss of the student, and its disagreement with the teacher.
+    """Both models hear (`call` says how); supervised loss of the student, and its disagreement with the teacher.
 
     With the `shares` of a part of a batch, loss and terms of all its parts add up to those of the batch.
     """
-    predicted: Predictions = student(inputs)
+    predicted = call(student, inputs)
     strong_weight, weak_weight = options.strong_weight * shares.strong, options.weak_weight * shares.weak
     total, terms = supervised_loss(predicted, targets, strong_weight, weak_weight)
     if teacher is not None:
         assert options.mean_teacher is not None
         teacher.train(options.mean_teacher.mode == "train")
         with torch.no_grad():
-            heard: Predictions = teacher(inputs)
+            heard = call(teacher, inputs)
         consistency = consistency_loss(predicted, heard, options.mean_teacher.consistency_loss)
         total = total + consistency_weight * shares.clips * consistency
         terms |= {"consistency": consistency.detach(), "consistency_weight": torch.tensor(consistency_weight)}

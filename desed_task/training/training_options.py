@@ -13,6 +13,8 @@ from pydantic import Field, model_validator
 from desed_task.options import Options
 from desed_task.training.mean_teacher import MeanTeacherOptions
 
+CompileMode = Literal["off", "default", "max-autotune"]
+
 
 class TrainingOptions(Options):
     """Length, optimiser, schedule, losses and selection of a training."""
@@ -53,6 +55,12 @@ class TrainingOptions(Options):
     )
     num_threads: int | None = Field(None, ge=1, description="CPU threads; null takes all.")
     precision: Literal["32-true", "16-mixed", "bf16-mixed"] = Field("32-true", description="Lightning's precision.")
+    compile: CompileMode = Field(
+        "off", description="torch.compile of student and teacher, or its search for the fastest kernels."
+    )
+    cuda_graphs: bool = Field(
+        False, description="A GPU replays recorded steps of student and teacher instead of launching kernel by kernel."
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> TrainingOptions:
@@ -61,6 +69,11 @@ class TrainingOptions(Options):
         if self.min_learning_rate > self.learning_rate:
             raise ValueError(
                 f"min_learning_rate {self.min_learning_rate:g} exceeds learning_rate {self.learning_rate:g}; lower it"
+            )
+        if self.cuda_graphs and self.accumulate_batches > 1:
+            raise ValueError(
+                f"cuda_graphs overwrite the gradients that accumulate_batches {self.accumulate_batches} adds up; set "
+                f"one of them otherwise"
             )
         if self.n_epochs == 0:
             return self
