@@ -93,7 +93,8 @@ def _rows_of(way: str, size: str) -> list[Row]:
     if costs := logged.get(KWH_PER_1000_STEPS, [])[measured]:
         kwh = mean(costs) * SCHEDULE_STEPS / 1000
         times = PUBLISHED_KWH / max(kwh, 1e-9)
-        note = f"{source}; {times:.3g} times less than the published {PUBLISHED_KWH} kWh on an A100"
+        beside = f"; {times:.3g} times less than the published {PUBLISHED_KWH} kWh on an A100"
+        note = source + (beside if size == "full" else "")
         found.append(_row(f"schedule energy, {way}", kwh, "kWh", "at most", LIMIT_KWH, note))
     return found if size == "full" else [row | NO_RESULT | {"note": f"a trial: {row['note']}"} for row in found]
 

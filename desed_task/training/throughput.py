@@ -168,7 +168,7 @@ def sentence_of(summary: Mapping[str, Any]) -> str:
     rate = "" if clips is None else f", {clips:.4g} clips/s"
     cost = "energy not metered" if kwh is None else f"{kwh:.3g} kWh per 1,000 steps"
     how = "" if kwh is None else f" ({_source_of(summary['energy_estimated'])})"
-    return f"{summary['steps']} steps in {summary['minutes']:.1f} minutes{rate}, {cost}{how}"
+    return f"{summary['steps']} steps in {summary['minutes']:.3g} minutes{rate}, {cost}{how}"
 
 
 def read_work(folder: Path) -> list[Work]:
