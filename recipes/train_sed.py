@@ -2,6 +2,7 @@
 
     python recipes/train_sed.py --conf_file confs/sed/crnn.yaml
     python recipes/train_sed.py --conf_file confs/sed/crnn.yaml --strong_real --seeds 3
+    torchrun --standalone --nproc_per_node 2 recipes/train_sed.py --conf_file confs/sed/crnn.yaml
     python recipes/train_sed.py --resume_from_checkpoint exp/sed/version_0
     python recipes/train_sed.py --test_from_checkpoint exp/sed/version_0
     python recipes/train_sed.py --eval_from_checkpoint exp/sed/version_0 --conf_file CONF
