@@ -12,7 +12,7 @@ Waveforms are (samples,) float32 at SAMPLE_RATE: 64 kB per second.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import TypeVar
@@ -32,11 +32,12 @@ Item = TypeVar("Item")
 
 
 class EventStore:
-    """The events and backgrounds of a soundbank for scenes of `num_samples`."""
+    """The backgrounds of a soundbank, and its events of the classes `labels`, for scenes of `num_samples`."""
 
-    def __init__(self, soundbank: Soundbank, num_samples: int, capacity: int) -> None:
+    def __init__(self, soundbank: Soundbank, labels: Collection[str], num_samples: int, capacity: int) -> None:
         """capacity: how many prepared events, and backgrounds, are kept. AudioError, CorpusError: a bad recording."""
         self._soundbank = soundbank
+        self._labels = labels
         self._num_samples = num_samples
         self._sounds: dict[Sound, Tensor] = {}
         self._rooms: dict[str, Tensor] = {}
@@ -72,11 +73,11 @@ class EventStore:
             self.event(placed, device)
 
     def _decode(self) -> list[tuple[str, str, str, int]]:
-        """Decode everything that lies on disk: (class, source, file name, samples) of each event and background."""
+        """Decode all on disk that can be heard: (class, source, file name, samples) of each event and background."""
         contents = []
         bank, backgrounds = self._soundbank, self._soundbank.backgrounds
         if isinstance(bank, RecordedSoundbank):
-            listed = bank.recordings()
+            listed = [recording for recording in bank.recordings() if recording[0] in self._labels]
             for sounds in _shown(in_threads(lambda recording: bank.sounds(*recording), listed), len(listed), "events"):
                 for sound in sounds:
                     self._sounds[sound] = _shared(bank.read_event(sound))

@@ -50,7 +50,9 @@ class OnlineScenes:
         self.name, self.batch_size = options.title, batch_size
         self.num_batches = options.num_scenes() // batch_size
         self._options, self._supervision = options, supervision
-        self._labels, self._grid, self._device = labels, grid, device
+        self._labels, self._grid = labels, grid
+        # With its number, as the tensors of its batches tell it: the store keeps what it prepared by device.
+        self._device = torch.empty(0, device=device).device
         scenes = options.read()
         self._scene = scenes.scene_of(options.part)
         self.soundbank = build_soundbank(scenes.soundbank, scenes.split_of(options.part), scenes.seed)
@@ -58,7 +60,8 @@ class OnlineScenes:
         num_samples = grid.num_samples(self._scene.duration_seconds)
         self._num_frames = grid.num_frames(num_samples)
         num_takes = options.takes_per_class * len(self._scene.labels)
-        self._store = EventStore(self.soundbank, num_samples, num_takes)
+        self._store = EventStore(self.soundbank, self._scene.labels, num_samples, num_takes)
+        self._responses = self._scene.room.read_files() if self._scene.room is not None else []
 
     def scenes(self, moment: Moment, rows: range) -> list[Scene]:
         """What is heard in `rows` of this source's part of a batch."""
@@ -93,7 +96,8 @@ class OnlineScenes:
             [self._options.part, self.num_batches, self._options.takes_per_class, scenes.version, scenes.seed],
             scenes.split_of(self._options.part),
             json.loads(scenes.soundbank.model_dump_json(exclude={"root"})),
-            json.loads(self._scene.model_dump_json()),
+            json.loads(self._scene.model_dump_json(exclude={"room": {"impulse_responses"}})),
+            self._responses,
             [self._labels.index(label) for label in self._scene.labels],
             sorted(self._store.contents),
         ]

@@ -54,6 +54,11 @@ class RoomOptions(Options):
         if self.impulse_responses is not None:
             list_recordings(self.impulse_responses)
 
+    def read_files(self) -> list[tuple[str, int]]:
+        """(file name, samples) of every measured impulse response, which are kept. AudioError for one that is bad."""
+        recordings = _listed(self.impulse_responses) if self.impulse_responses is not None else []
+        return [(recording.name, len(_read_response(str(recording)))) for recording in recordings]
+
 
 @dataclass(frozen=True)
 class RoomResponse:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +126,32 @@ def test_a_recording_that_cannot_be_read_is_told_before_the_first_batch(root: Pa
     tree["soundbank"]["shares"] = sources
     with pytest.raises(DesedTaskError, match=r"hum3\.wav: not decodable audio"):
         OnlineScenes(check_options({"name": "online", "soundscapes": tree}, OnlineOptions), "strong", 4, LABELS, GRID)
+
+
+def test_recordings_of_classes_that_no_scene_has_are_left_alone(root: Path, tmp_path: Path) -> None:
+    more = write_soundbank(tmp_path / "more")
+    (more / "foreground" / "rumble").mkdir()
+    for number in range(3):
+        (more / "foreground" / "rumble" / f"rumble{number}.wav").write_bytes(b"no audio")
+    assert dataset(more).fingerprint == dataset(root).fingerprint
+
+
+def measured_rooms(root: Path, responses: Path) -> OnlineScenes:
+    tree = scenes_tree(root, {"room": {"impulse_responses": str(responses)}})
+    options = check_options({"name": "online", "soundscapes": tree}, OnlineOptions)
+    return OnlineScenes(options, "strong", 4, LABELS, GRID)
+
+
+def test_measured_impulse_responses_are_read_before_the_first_batch(root: Path, tmp_path: Path) -> None:
+    copied = Path(shutil.copytree(root / "responses", tmp_path / "copied"))
+    assert measured_rooms(root, copied).describe() == measured_rooms(root, root / "responses").describe()
+    fewer = Path(shutil.copytree(root / "responses", tmp_path / "fewer"))
+    (fewer / "hall1.wav").unlink()
+    assert measured_rooms(root, fewer).describe() != measured_rooms(root, root / "responses").describe()
+    broken = Path(shutil.copytree(root / "responses", tmp_path / "broken"))
+    (broken / "hall1.wav").write_bytes(b"no audio")
+    with pytest.raises(DesedTaskError, match=r"hall1\.wav: not decodable audio"):
+        measured_rooms(root, broken)
 
 
 def test_what_is_read_is_what_is_kept(root: Path, tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def mixed(scenes: list[Scene], soundbank: Soundbank) -> np.ndarray:
     mixtures = torch.full((len(scenes), NUM_SAMPLES), 7.0)  # whatever was there is written over
-    mix_scenes(scenes, EventStore(soundbank, NUM_SAMPLES, capacity=64), mixtures)
+    mix_scenes(scenes, EventStore(soundbank, soundbank.labels, NUM_SAMPLES, capacity=64), mixtures)
     return mixtures.numpy()
 
 
