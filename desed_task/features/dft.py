@@ -43,7 +43,7 @@ class FFTBands(nn.Module):
         frames = padded.unfold(1, len(self.window), self.hop_length)[:, :num_frames]
         # On a CPU clip by clip: frames overlap, and those of one clip fit into a cache.
         clips_at_once = 1 if padded.device.type == "cpu" else max(1, len(frames))
-        return torch.cat([self._bands(clips) for clips in frames.split(clips_at_once)])
+        return torch.cat([self._bands(clips) for clips in torch.split(frames, clips_at_once)])
 
     def _bands(self, frames: Tensor) -> Tensor:
         bands: Tensor = torch.fft.rfft(frames * self.window).abs() @ self.weights
