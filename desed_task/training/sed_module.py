@@ -188,13 +188,17 @@ class SedModule(pl.LightningModule):
         averaged = options.statistics == "averaged"
         update_teacher(self.sed_teacher, self.sed_student, step, options.ema_decay, averaged)
 
+    @property
+    def _is_adam_fused(self) -> bool:
+        # A fused Adam unscales float16 gradients by itself, too late for them to be clipped before; Lightning then
+        # refuses to clip in bfloat16 too.
+        return self.options.precision == "32-true" or not self.options.gradient_clip
+
     def configure_optimizers(self) -> Any:
         """Adam over the student, its rate scheduled by step."""
         options = self.options
-        # A fused Adam unscales float16 gradients by itself, too late for them to be clipped before.
-        fused = options.precision != "16-mixed" or not options.gradient_clip
         optimizer = torch.optim.Adam(
-            self.sed_student.parameters(), lr=options.learning_rate, betas=(0.9, 0.999), fused=fused
+            self.sed_student.parameters(), lr=options.learning_rate, betas=(0.9, 0.999), fused=self._is_adam_fused
         )
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, self._rate)
         by_step = {"scheduler": scheduler, "interval": "step", "name": "train/lr"}
@@ -225,6 +229,10 @@ class SedModule(pl.LightningModule):
         """A training whose steps were made in parts goes on so, wherever there is memory."""
         if self.batch_split is not None:
             self.batch_split.parts = checkpoint.get(PARTS_KEY, 1)
+        # Checkpoints of a time when Adam was not fused would bring that back, which float16's scaler does not expect.
+        for state in checkpoint.get("optimizer_states", ()):
+            for group in state["param_groups"]:
+                group["fused"] = self._is_adam_fused
 
 
 def _dropout_seed(seed: int, number: int, share: Share) -> int:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +19,11 @@ from desed_task.augment.filter_augment import FilterAugment, FilterAugmentOption
 from desed_task.augment.frequency_mask import FrequencyMask, FrequencyMaskOptions
 from desed_task.augment.mixup import Mixup, MixupOptions
 from desed_task.batch import Batch, Inputs, Predictions
+from desed_task.data.dataset import BatchDataset
+from desed_task.features.logmel import LogMel, LogMelOptions
+from desed_task.training.checkpointing import read_checkpoint, write_checkpoint
 from desed_task.training.divergence import DivergenceWatch
+from desed_task.training.fit import fit
 from desed_task.training.mean_teacher import update_teacher
 from desed_task.training.sed_module import SedModule
 from desed_task.training.step import Losses, compute_losses, prepare
@@ -173,8 +179,8 @@ def test_the_host_asks_the_device_nothing_in_a_step(make_module: MakeModule, bat
 
 
 def losses_of(module: SedModule, batch: Batch, precision: torch.dtype) -> tuple[Losses, Inputs]:
-    inputs, targets = prepare(batch, module.frontend, (), np.random.default_rng(0))
     with torch.autocast("cpu", dtype=precision, enabled=precision != torch.float32):
+        inputs, targets = prepare(batch, module.frontend, (), np.random.default_rng(0))
         return compute_losses(module.sed_student, module.sed_teacher, inputs, targets, module.options, 1.0), inputs
 
 
@@ -194,13 +200,49 @@ def test_bfloat16_keeps_scores_and_losses_in_float32_and_near(make_module: MakeM
     assert all(torch.isfinite(values.grad).all() for values in module.sed_student.parameters())
 
 
-def test_float16_gradients_that_are_clipped_are_unscaled_by_the_trainer(make_module: MakeModule) -> None:
+@pytest.mark.parametrize("samples", ["noise", "silence"])
+def test_features_are_the_same_in_mixed_precision(batch: Batch, samples: str) -> None:
+    frontend = LogMel(LogMelOptions())
+    batch = batch if samples == "noise" else replace(batch, waveform=torch.zeros_like(batch.waveform))
+    wanted, _ = prepare(batch, frontend, (Mixup(MixupOptions(probability=1.0)),), np.random.default_rng(0))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found, _ = prepare(batch, frontend, (Mixup(MixupOptions(probability=1.0)),), np.random.default_rng(0))
+    assert torch.equal(found.mel, wanted.mel)
+    assert torch.isfinite(found.mel).all()
+
+
+def test_adam_is_fused_unless_mixed_precision_is_clipped(make_module: MakeModule) -> None:
     def fused(**options: Any) -> bool:
         return bool(make_module(**options).configure_optimizers()["optimizer"].param_groups[0]["fused"])
 
     assert fused()
-    assert fused(precision="bf16-mixed", gradient_clip=1.0)
+    assert fused(gradient_clip=1.0)
+    assert fused(precision="16-mixed")
+    assert not fused(precision="bf16-mixed", gradient_clip=1.0)
     assert not fused(precision="16-mixed", gradient_clip=1.0)
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_clipped_gradients_train_in_every_precision(
+    make_module: MakeModule, dataset: BatchDataset, tmp_path: Path, precision: str
+) -> None:
+    module = make_module(precision=precision, gradient_clip=0.1, n_epochs=1, n_epochs_warmup=0)
+    before = copy.deepcopy(module.sed_student.state_dict())
+    fit(module, dataset, tmp_path, torch.device("cpu"), fast_dev_run=False)
+    after = module.sed_student.state_dict()
+    assert any(not torch.equal(values, after[name]) for name, values in before.items())
+
+
+def test_a_checkpoint_of_an_adam_that_was_not_fused_goes_on_fused(
+    make_module: MakeModule, dataset: BatchDataset, tmp_path: Path
+) -> None:
+    fit(make_module(n_epochs=1), dataset, tmp_path, torch.device("cpu"), fast_dev_run=False)
+    checkpoint = read_checkpoint(tmp_path / "last.ckpt")
+    checkpoint["optimizer_states"][0]["param_groups"][0]["fused"] = None
+    write_checkpoint(checkpoint, tmp_path / "last.ckpt")
+    module = make_module()
+    fit(module, dataset, tmp_path, torch.device("cpu"), False, tmp_path / "last.ckpt")
+    assert read_checkpoint(tmp_path / "last.ckpt")["optimizer_states"][0]["param_groups"][0]["fused"] is True
 
 
 def test_heads_are_computed_in_float32(make_module: MakeModule) -> None:
