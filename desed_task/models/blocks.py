@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from desed_task.models.dropout import Dropout
+from desed_task.models.dropout import Dropout, is_traced
 from desed_task.models.gate_and_pool import gate_and_pool
 
 Activation = Literal["glu", "cg", "relu", "leakyrelu"]
@@ -84,16 +84,12 @@ class ConvolutionBlocks(nn.Module):
         return x
 
     def _activate_and_pool(self, x: Tensor, activation: nn.Module, dropout: Dropout, pooling: nn.AvgPool2d) -> Tensor:
-        if isinstance(activation, GLU) and self.training and x.device.type == "cpu" and not _is_traced():
+        if isinstance(activation, GLU) and self.training and x.device.type == "cpu" and not is_traced():
             linear = activation.linear
             pool: Any = pooling.kernel_size
             return gate_and_pool(x, linear.weight, linear.bias, pool, dropout.levels_kept, dropout.scale)
         pooled: Tensor = pooling(dropout(activation(x)))
         return pooled
-
-
-def _is_traced() -> bool:
-    return torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None
 
 
 def _activation(name: Activation, channels: int) -> tuple[str, nn.Module]:

@@ -40,7 +40,7 @@ class Dropout(nn.Module):
         """Same shape as x."""
         if not self.training or self.probability == 0.0:
             return x
-        if x.device.type != "cpu" or x.element_size() not in _INTEGERS or torch.compiler.is_compiling():
+        if x.device.type != "cpu" or x.element_size() not in _INTEGERS or is_traced():
             return functional.dropout(x, self.probability, training=True)
         dropped: Tensor = _Drop.apply(x, self.levels_kept, self.scale)  # type: ignore[no-untyped-call]
         return dropped
@@ -48,6 +48,11 @@ class Dropout(nn.Module):
     def extra_repr(self) -> str:
         """What print shows."""
         return f"probability={self.probability}"
+
+
+def is_traced() -> bool:
+    """Whether operations are recorded, by torch.compile, an export or torch.jit; they must be torch's own then."""
+    return torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None
 
 
 def draw_bits(num_elements: int, levels_kept: int) -> Tensor | None:

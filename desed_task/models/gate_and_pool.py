@@ -59,7 +59,8 @@ class _GateAndPool(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, kernel, offset = ctx.saved_tensors
         grad_x = torch.empty_like(x)
-        grad_kernel, grad_offset = torch.zeros_like(kernel, dtype=torch.float32), torch.zeros_like(offset).float()
+        summed = torch.promote_types(x.dtype, torch.float32)
+        grad_kernel, grad_offset = torch.zeros_like(kernel, dtype=summed), torch.zeros_like(offset, dtype=summed)
         first = 0
         with torch.autocast("cpu", enabled=False):
             for clips, bits in zip(_chunks(x), ctx.all_bits, strict=True):

@@ -64,3 +64,10 @@ def test_any_shape_and_layout(shape: tuple[int, ...]) -> None:
     assert dropped(0.5, torch.ones(shape)).shape == shape
     last = torch.ones(2, 3, 4, 5).to(memory_format=torch.channels_last)
     assert dropped(0.5, last).shape == (2, 3, 4, 5)
+
+
+def test_a_recorded_layer_draws_anew_each_time() -> None:
+    recorded = torch.jit.trace(Dropout(0.5).train(), torch.ones(1000), check_trace=False)
+    one, other = recorded(torch.ones(1000)), recorded(torch.ones(1000))
+    assert set(one.unique().tolist()) == {0.0, 2.0}
+    assert not torch.equal(one, other)

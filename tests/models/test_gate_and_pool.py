@@ -109,6 +109,15 @@ def test_the_blocks_draw_masks_at_their_rate() -> None:
     assert (blocks(torch.randn(2, 1, 60, 40)) == 0).sum() == 0
 
 
+def test_float64_keeps_its_digits() -> None:
+    torch.manual_seed(0)
+    x, gate = torch.randn(3, 4, 5, 7, dtype=torch.float64, requires_grad=True), GLU(4).double()
+    found = gate_and_pool(x, gate.linear.weight, gate.linear.bias, (2, 2), LEVELS, 1.0)
+    wanted = layers(x, gate, (2, 2))
+    gradients = [torch.autograd.grad(y.sum(), [x, *gate.parameters()]) for y in (found, wanted)]
+    torch.testing.assert_close(*gradients, rtol=1e-12, atol=1e-12)
+
+
 def test_bfloat16_goes_the_same_way() -> None:
     torch.manual_seed(0)
     x, gate = torch.randn(3, 8, 6, 8, requires_grad=True), GLU(8)
