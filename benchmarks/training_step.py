@@ -116,7 +116,8 @@ def _row(name: str, seconds: dict[str, list[float]], ours: str, peer: str) -> Ro
 
 
 def _alone(name: str, value: float) -> Row:
-    return {"name": name, "value": value, "unit": "s", "peer": None, "peer_value": None, "ratio": None}
+    row = {"name": name, "value": value, "unit": "s", "peer": None, "peer_value": None, "ratio": None}
+    return row | {"threads": THREADS}
 
 
 def main() -> int:
