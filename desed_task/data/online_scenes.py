@@ -95,7 +95,7 @@ class OnlineScenes:
             self.batch_size,
             [self._options.part, self.num_batches, self._options.takes_per_class, scenes.version, scenes.seed],
             scenes.split_of(self._options.part),
-            json.loads(scenes.soundbank.model_dump_json(exclude={"root"})),
+            json.loads(scenes.soundbank.model_dump_json(exclude={"root", "background_folder"})),
             json.loads(self._scene.model_dump_json(exclude={"room": {"impulse_responses"}})),
             self._responses,
             [self._labels.index(label) for label in self._scene.labels],

@@ -105,6 +105,9 @@ def _earlier_run(options: SedOptions, log_dir: Path) -> Path | None:
 def _is_of_these_clips(run: Path, options: SedOptions) -> bool:
     """Whether clips and labels are still those that the run was trained on; its figures are else of other data."""
     around = build_system(options, {})
+    # Nothing is read of the clips, so none need be resident.
+    data = options.data.model_copy(update={"residence": "mapped"})
+    options = options.model_copy(update={"data": data})
     clip_sets = [build_clip_set(source, around.labels) for source in options.data.train]
     dataset = build_dataset(options, clip_sets, around.labels, around.grid)
     same = read_resumption(run, ()).progress.data == dataset.fingerprint

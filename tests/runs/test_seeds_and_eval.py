@@ -16,7 +16,9 @@ from training_scenes import write_training
 
 from desed_task.audio.reading import write_waveform
 from desed_task.errors import OptionsError
-from desed_task.runs.seeds import FIGURES, summarise
+from desed_task.experiment import SedOptions
+from desed_task.options import read_options
+from desed_task.runs.seeds import FIGURES, _is_of_these_clips, summarise
 from recipes.train_sed import main
 
 STRONG_REAL = '  strong_real: {name: soundscapes, root: "${here}/scenes", part: validation}\n'
@@ -87,6 +89,16 @@ def test_a_series_that_was_interrupted_goes_on(series: Path, tmp_path: Path) -> 
     assert json.loads((tmp_path / "exp" / "seeds_42-43.json").read_text())["seeds"]["42"] == "version_4"
     mine, theirs = (json.loads((folder / "exp" / "seeds_42-43.json").read_text()) for folder in (tmp_path, series))
     assert mine["models"]["student"]["psds1"] == theirs["models"]["student"]["psds1"]
+
+
+def test_looking_for_a_begun_run_makes_no_clip_resident(
+    series: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(series / "exp" / "version_0", tmp_path / "version_0")
+    conf = read_options(tmp_path / "version_0" / "conf.yaml", SedOptions)
+    data = conf.data.model_copy(update={"residence": "resident"})
+    monkeypatch.setattr("desed_task.data.resident._free_bytes", lambda device: 0.0)
+    assert _is_of_these_clips(tmp_path / "version_0", conf.model_copy(update={"data": data}))
 
 
 def test_a_run_on_other_labels_is_none_of_the_series(tmp_path: Path) -> None:
