@@ -33,6 +33,13 @@ def weights(module: SedModule, dataset: BatchDataset, folder: Path, resume: bool
             for name, values in checkpoint[model].items()} | dict(checkpoint["state_dict"])  # fmt: skip
 
 
+def without_idle_biases(module: SedModule) -> SedModule:
+    """A bias before a batch norm moves nothing: its gradient is rounding, which Adam blows up to whole steps."""
+    for name, parameter in module.sed_student.named_parameters():
+        parameter.requires_grad_(not (".conv" in name and name.endswith("bias")))
+    return module
+
+
 def assert_same(found: dict[str, Any], wanted: dict[str, Any], tolerance: float = 0.0) -> None:
     assert found.keys() == wanted.keys()
     for name, values in wanted.items():
@@ -153,9 +160,10 @@ def test_recorded_steps_cannot_add_up_gradients() -> None:
 def test_really_compiled_steps_give_the_numbers_of_plain_ones(
     make_module: MakeModule, dataset: BatchDataset, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    plain = weights(make_module(dropout=0.0), dataset, tmp_path / "plain")
+    plain = weights(without_idle_biases(make_module(dropout=0.0)), dataset, tmp_path / "plain")
     with caplog.at_level(logging.WARNING):
-        found = weights(make_module(dropout=0.0, compile="default"), dataset, tmp_path / "compiled")
+        module = without_idle_biases(make_module(dropout=0.0, compile="default"))
+        found = weights(module, dataset, tmp_path / "compiled")
     assert warnings_of(caplog) == []
     assert_same(found, plain, tolerance=1e-4)
 
