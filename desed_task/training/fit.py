@@ -37,6 +37,8 @@ from desed_task.training.training_options import TrainingOptions
 LOG = logging.getLogger(__name__)
 FAST_DEV_EPOCHS = 3
 FAST_DEV_STEPS = 2
+# From one look at the losses to the next: the log's, and that of the progress bar of a training on a GPU.
+STEPS_PER_LOOK = 10
 
 
 def choose_device(name: str) -> torch.device:
@@ -142,7 +144,8 @@ def _build_trainer(
     ]
     at_a_terminal = sys.stderr.isatty()
     if at_a_terminal:
-        callbacks.append(TQDMProgressBar())
+        # It shows the loss, for which a GPU is waited for.
+        callbacks.append(TQDMProgressBar(refresh_rate=STEPS_PER_LOOK if device.type == "cuda" else 1))
     for name in ("pytorch_lightning", "lightning.pytorch"):
         logging.getLogger(name).setLevel(logging.WARNING)
     return pl.Trainer(
@@ -156,7 +159,7 @@ def _build_trainer(
         deterministic=options.deterministic or None,
         check_val_every_n_epoch=1 if fast_dev_run else options.validation_interval,
         num_sanity_val_steps=0,
-        log_every_n_steps=1 if fast_dev_run else min(10, keeper.progress.steps_per_epoch),
+        log_every_n_steps=1 if fast_dev_run else min(STEPS_PER_LOOK, keeper.progress.steps_per_epoch),
         enable_model_summary=False,
         enable_progress_bar=at_a_terminal,
         enable_checkpointing=False,
