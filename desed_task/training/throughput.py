@@ -76,10 +76,11 @@ class Throughput(Callback):
         return ", ".join(said if kwh is None else [*said, f"{kwh:.3g} kWh per 1,000 steps ({self._how})"])
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002
-        """What the meter has counted so far was not spent on the coming steps."""
+        """What the meter has counted so far was not spent on the coming steps; an epoch that goes on has no start."""
         self._is_rank_zero = trainer.is_global_zero
         self._energy.flush()
         self._logged_kwh = self._energy.kwh or 0.0
+        self._running_since = time.perf_counter()
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002
         """The clock runs."""

@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch import Tensor
 
+from desed_task.batch import Batch
 from desed_task.data.dataset import BatchDataset
 from desed_task.training import keeper
 from desed_task.training.energy import EnergyReading
@@ -123,6 +125,32 @@ def test_a_resumed_training_adds_up(make_module: MakeModule, dataset: BatchDatas
     assert both["kwh_per_1000_steps"] > 1000 * kwh / 15
     again = train(make_module(n_epochs=1), dataset, folder)  # anew: nothing was before
     assert again["steps"] == 5
+
+
+def test_an_epoch_that_goes_on_is_timed_from_where_it_goes_on(
+    make_module: MakeModule, dataset: BatchDataset, tmp_path: Path
+) -> None:
+    def module(steps: int) -> SedModule:
+        """Ends after so many steps, each of which takes its time."""
+        made, left = make_module(n_epochs=2, checkpoint_minutes=1e-9), list(range(steps))
+        step = made.training_step
+
+        def slow(batch: Batch, batch_idx: int) -> Tensor:
+            left.pop()
+            time.sleep(SLOW / 5)
+            return step(batch, batch_idx)
+
+        made.training_step = slow  # type: ignore[method-assign]
+        return made
+
+    with pytest.raises(IndexError):
+        train(module(steps=6), dataset, tmp_path / "run")
+    found = train(module(steps=4), dataset, tmp_path / "run", resume=True)
+    assert [stretch["steps"] for stretch in found["stretches"]] == [6, 4]
+    assert found["stretches"][1]["seconds"] >= 4 * SLOW / 5
+    events = EventAccumulator(str(tmp_path / "run"))
+    events.Reload()
+    assert [event.step for event in events.Scalars(CLIPS_PER_SECOND)] == [5, 10]
 
 
 def test_a_training_that_goes_on_elsewhere_takes_its_record_along(tmp_path: Path) -> None:
