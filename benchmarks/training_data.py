@@ -4,9 +4,10 @@
 
 Rows `data path ...`: clips per second in batches of 48 ten-second clips at 16 kHz, float32 in [-1, 1], in random order,
 page cache warm. Ours is the whole of what a training asks for (`BatchDataset[epoch, step]`: order, excerpts, targets);
-the peer reads the int16 wav files of the same clips with `soundfile.read` and stacks them. Both sides in turn, medians
-over the epochs; a checksum of each batch is taken on both sides and compared, outside of the time but for the row that
-says so. As in a training, malloc keeps what is freed, for both sides.
+the peer reads the int16 wav files of the same clips with `soundfile.read` and stacks them. Both sides in turn, an epoch
+each, so that neither finds the caches full of what the other read; medians over the epochs; a checksum of each batch is
+taken on both sides and compared, outside of the time but for the row that says so. As in a training, malloc keeps what
+is freed, for both sides.
 """
 
 from __future__ import annotations
@@ -90,18 +91,21 @@ def _beside_soundfile(
     ours: list[float] = []
     theirs: list[float] = []
     for epoch in range(-1, repeats):  # the first one warms up and is not counted
-        seconds = [0.0, 0.0]
+        batches, mine = [], 0.0
         for step in range(len(dataset)):
-            position = max(epoch, 0), step
-            batch, checksum, mine = _timed(dataset.__getitem__, position, _checksum_of, timed_checksums)
-            chosen = [paths[audio_id] for audio_id in batch.audio_ids]
-            _, expected, peer = _timed(_read, chosen, _checksum, timed_checksums)
+            batch, checksum, seconds = _timed(dataset.__getitem__, (max(epoch, 0), step), _checksum_of, timed_checksums)
+            batches.append(([paths[audio_id] for audio_id in batch.audio_ids], checksum))
+            mine += seconds
+            del batch
+        peer = 0.0
+        for chosen, checksum in batches:
+            _, expected, seconds = _timed(_read, chosen, _checksum, timed_checksums)
             if checksum != expected:
-                raise DesedTaskError(f"{name}: batch {step} is not what soundfile reads")
-            seconds = [seconds[0] + mine, seconds[1] + peer]
+                raise DesedTaskError(f"{name}: a batch of {chosen[0].stem} and others is not what soundfile reads")
+            peer += seconds
         if epoch >= 0:
-            ours.append(seconds[0])
-            theirs.append(seconds[1])
+            ours.append(mine)
+            theirs.append(peer)
     num_clips = BATCH * len(dataset)
     ratio = median(peer / mine for mine, peer in zip(ours, theirs, strict=True))
     peer_name = f"soundfile {soundfile.__version__}"

@@ -64,7 +64,9 @@ class ResidentExcerpts:
 def _scale(samples: Tensor, row: Tensor) -> None:
     """int16 -> float32, on one device; on the CPU by one thread, as MappedExcerpts.gather says."""
     if row.device.type == "cpu":
-        np.multiply(samples.numpy(), np.float32(SCALE), out=row.numpy())
+        heard = row.numpy()
+        heard[:] = samples.numpy()
+        heard *= np.float32(SCALE)
     else:
         torch.mul(samples, SCALE, out=row)
 
