@@ -67,7 +67,8 @@ START_SECONDS = 60.0
 SHARED = {"ESC10": "esc10", "STUDENT2021": "reference/dcase2021_student"}
 BASELINE, FEW_LABELS, EVALUATOR = "recipes/prepare_data.py", "benchmarks/few_labels.py", "benchmarks/evaluation.py"
 SUBMISSION, TUNED = "--submission exp/demo", "exp/esc10_tuned"
-BLOCKS_BELOW = (BASELINE, FEW_LABELS, EVALUATOR, SUBMISSION, TUNED)
+TRAINING = "benchmarks/training.py"
+BLOCKS_BELOW = (BASELINE, FEW_LABELS, EVALUATOR, SUBMISSION, TUNED, TRAINING)
 TWO_FOLDS = {"recipes/tune_postprocessing.py": ["--folds", "2"]}  # there are four clips
 
 
@@ -198,6 +199,15 @@ def test_the_evaluator_as_in_the_readme(project: Path, shell: Shell, recordings:
     assert row["ratio"] > 1
 
 
+def test_the_speed_of_training_as_in_the_readme(project: Path, shell: Shell) -> None:
+    shell.further = {TRAINING: ["--size", "small", "--only", "data path", "--repeats", "1"]}
+    for line in block_with(project, TRAINING):
+        shell.run(line)
+    rows = json.loads((shell.folder / "docs" / "results" / "training.json").read_text())
+    assert {"name", "value", "unit", "peer", "peer_value", "ratio", "machine"} <= set(rows[0])
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("recordings", ["ESC10"])
 def test_results_on_real_recordings_as_in_the_readme(project: Path, shell: Shell, recordings: str) -> None:
     shell.further = TWO_FOLDS

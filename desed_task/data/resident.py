@@ -81,7 +81,13 @@ def build_excerpts(stores: Sequence[SampleStore], device: torch.device, asked: A
     LOG.info("training clips: %s, %s MB", where, _megabytes(num_bytes))
     if residence == "mapped":
         return [MappedExcerpts(store) for store in stores]
-    return [ResidentExcerpts(store, device) for store in stores]
+    try:
+        return [ResidentExcerpts(store, device) for store in stores]
+    except torch.OutOfMemoryError:  # what is free may lie in pieces
+        raise OptionsError(
+            f"data.residence: the training clips are {_megabytes(num_bytes)} MB, for which {device} has no room in one "
+            f"piece; take mapped"
+        ) from None
 
 
 def choose_residence(num_bytes: int, device_type: str, free_bytes: float, asked: AskedResidence) -> Residence:
@@ -103,7 +109,7 @@ def _free_bytes(device: torch.device) -> float:
     if not _MEMINFO.is_file():
         return math.inf
     lines = dict(line.split(":") for line in _MEMINFO.read_text(encoding="ascii").splitlines())
-    return 1024.0 * int(lines["MemAvailable"].split()[0])
+    return 1024.0 * int(lines["MemAvailable"].split()[0]) if "MemAvailable" in lines else math.inf
 
 
 def _megabytes(num_bytes: float) -> str:

@@ -18,6 +18,7 @@ def test_demo_trains_serves_and_finds_an_event(project: Path, tmp_path: Path) ->
     assert "POST /v1/events" in done.stdout and "served events match the reference" in done.stdout
 
 
+@pytest.mark.slow
 def test_a_model_that_did_not_learn_fails_the_demo(project: Path, tmp_path: Path) -> None:
     command = [sys.executable, str(project / "recipes" / "demo.py"), "--output_dir", str(tmp_path / "demo")]
     shorter = [

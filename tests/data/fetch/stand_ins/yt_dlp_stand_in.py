@@ -35,7 +35,7 @@ def main() -> None:
     if happens == "hangs":
         time.sleep(60)
     if happens == "slow":
-        time.sleep(0.3)
+        time.sleep(1.0)
     output = sys.argv[sys.argv.index("--output") + 1]
     # The stand-in of ffmpeg, which reads it, goes on from here.
     Path(output.replace("%(ext)s", "webm")).write_text(happens)
