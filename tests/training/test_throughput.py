@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from same_training import read_events
 from torch import Tensor
 
 from desed_task.batch import Batch
@@ -77,8 +77,7 @@ def test_each_epoch_is_logged_and_the_run_is_summed_up(
     assert (found["steps"], found["clips"]) == (15, 60)
     assert found["clips_per_second"] == pytest.approx(60 / (60 * found["minutes"]))
     assert not found["energy_estimated"]
-    events = EventAccumulator(str(tmp_path / "run"))
-    events.Reload()
+    events = read_events(tmp_path / "run")
     assert [event.step for event in events.Scalars(CLIPS_PER_SECOND)] == [5, 10, 15]
     # One reading when the epoch's last step is made, one with its checkpoint; before the first epoch, none counts.
     costs = [event.value for event in events.Scalars(KWH_PER_1000_STEPS)]
@@ -148,8 +147,7 @@ def test_an_epoch_that_goes_on_is_timed_from_where_it_goes_on(
     found = train(module(steps=4), dataset, tmp_path / "run", resume=True)
     assert [stretch["steps"] for stretch in found["stretches"]] == [6, 4]
     assert found["stretches"][1]["seconds"] >= 4 * SLOW / 5
-    events = EventAccumulator(str(tmp_path / "run"))
-    events.Reload()
+    events = read_events(tmp_path / "run")
     assert [event.step for event in events.Scalars(CLIPS_PER_SECOND)] == [5, 10]
 
 

@@ -235,7 +235,8 @@ def test_an_unknown_part_is_refused(root: Path) -> None:
 # A real process, ended from outside.
 
 FETCH_IN_A_PROCESS = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs are started deaf to it
 from pathlib import Path
 from desed_task.data.fetch.desed import fetch_desed
 from desed_task.data.fetch.downloaders import YtDlp
