@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from desed_task.audio.reading import Waveform
+from desed_task.batch import send
 from desed_task.data.event_store import EventStore
 from desed_task.soundscapes.render import PEAK_LIMIT, SILENT_RMS
 from desed_task.soundscapes.room import build_impulse_response
@@ -194,6 +195,5 @@ def _factor(decibels: Tensor) -> Tensor:
 
 
 def _sent(rows: Sequence[Sequence[float]] | Waveform, device: torch.device) -> Tensor:
-    """(rows, columns) float32 on the device, without waiting for it."""
-    on_host = torch.from_numpy(np.ascontiguousarray(rows, dtype=np.float32))
-    return on_host if device.type == "cpu" else on_host.pin_memory().to(device, non_blocking=True)
+    """(rows, columns) float32 on the device."""
+    return send(np.asarray(rows, dtype=np.float32), device)

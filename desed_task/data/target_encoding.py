@@ -8,14 +8,13 @@ one thread: torch would share the work out to threads that wait for the cores on
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from desed_task.batch import Targets
+from desed_task.batch import Targets, send
 from desed_task.data.source import Draw
 
 
@@ -30,13 +29,13 @@ def encode_targets(draws: Sequence[Draw], num_frames: int, num_classes: int, dev
         targets = paint(strong, weak, sum(lengths), num_frames, num_classes)
     else:
         targets = (
-            strong_on(_sent(strong, device), sum(lengths), num_frames, num_classes),
-            weak_on(_sent(weak, device), sum(lengths), num_classes),
+            strong_on(send(strong, device), sum(lengths), num_frames, num_classes),
+            weak_on(send(weak, device), sum(lengths), num_classes),
         )
     return Targets(
         *targets,
-        _sent(supervision == "strong", device),
-        _sent(supervision == "weak", device),
+        send(supervision == "strong", device),
+        send(supervision == "weak", device),
     )
 
 
@@ -77,9 +76,3 @@ def _moved(rows: NDArray[np.int64], first: int) -> NDArray[np.int64]:
     moved = rows.copy()
     moved[:, 0] += first
     return moved
-
-
-def _sent(values: NDArray[Any], device: torch.device) -> Tensor:
-    """To the device, without waiting for it."""
-    on_host = torch.from_numpy(np.ascontiguousarray(values))
-    return on_host if device.type == "cpu" else on_host.pin_memory().to(device, non_blocking=True)
