@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import Any
 
 DEADLINE_SECONDS = 240.0
-# How the log lines of torchrun begin.
-_OF_TORCHRUN = re.compile(r"[EW]\d{4} ")
+# How torchrun's own lines begin. Warnings may stand before our last words; its report of what failed, after an error,
+# stands after them, for it waits until all processes have ended.
+_WARNING_OF_TORCHRUN, _REPORT_OF_TORCHRUN = re.compile(r"W\d{4} "), re.compile(r"E\d{4} ")
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -70,8 +71,9 @@ class Torchrun:
     def said(self) -> str:
         """All that was written to the terminal, without what torchrun itself says."""
         lines = (self.folder / "log").read_text().split("\n")
-        own = [number for number, line in enumerate(lines) if _OF_TORCHRUN.match(line)]
-        return "\n".join(lines[: min(own, default=len(lines))])
+        report = [number for number, line in enumerate(lines) if _REPORT_OF_TORCHRUN.match(line)]
+        own = lines[: min(report, default=len(lines))]
+        return "\n".join(line for line in own if not _WARNING_OF_TORCHRUN.match(line))
 
     def close(self) -> None:
         """End what still runs: torchrun ends its processes when it is asked to."""
