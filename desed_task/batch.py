@@ -65,6 +65,17 @@ class Predictions:
     strong_logits: Tensor | None
     weak_logits: Tensor
 
+    def fitted(self, num_frames: int) -> Predictions:
+        """The same on a grid of `num_frames` frames from the clip's first sample on.
+
+        A model may give more (its input was padded), which are dropped, or fewer, whose last then stands for the rest.
+        """
+        strong = self.strong_logits
+        if strong is None:
+            return self
+        missing = strong[:, -1:].expand(-1, num_frames, -1)
+        return replace(self, strong_logits=torch.cat([strong, missing], dim=1)[:, :num_frames])
+
     @property
     def strong_probs(self) -> Tensor:
         """(batch, frames, classes) in [0, 1]; AssertionError for a tagger."""

@@ -53,7 +53,8 @@ class Draw:
     """What one source gives to one batch, without the waveforms.
 
     strong: (events, 4) int64 of row, first frame, one past the last frame, class; weak: (tags, 2) int64 of row, class.
-    Rows count from 0 within this draw. clips: what the source's `fill` needs to know.
+    Rows count from 0 within this draw. clips: what the source's `fill` needs to know. weak_values: (clips, classes)
+    float32 in [0, 1] in place of the rows of `weak`, where tags are not only 0 or 1 (mixed, or those of a teacher).
     """
 
     audio_ids: tuple[str, ...]
@@ -61,6 +62,7 @@ class Draw:
     strong: NDArray[np.int64]
     weak: NDArray[np.int64]
     clips: Any
+    weak_values: NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.audio_ids)

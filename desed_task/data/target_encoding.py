@@ -32,6 +32,9 @@ def encode_targets(draws: Sequence[Draw], num_frames: int, num_classes: int, dev
             strong_on(send(strong, device), sum(lengths), num_frames, num_classes),
             weak_on(send(weak, device), sum(lengths), num_classes),
         )
+    for draw, first in zip(draws, first_rows, strict=True):
+        if draw.weak_values is not None:
+            targets[1][first : first + len(draw)] = send(draw.weak_values, device)
     return Targets(
         *targets,
         send(supervision == "strong", device),
