@@ -19,8 +19,8 @@ from torch import nn
 
 from desed_task.batch import Inputs, Predictions
 from desed_task.training.batch_split import Kept, is_out_of_memory
+from desed_task.training.course_options import CompileMode
 from desed_task.training.step import call_plainly
-from desed_task.training.training_options import CompileMode
 
 LOG = logging.getLogger(__name__)
 # CUDA graphs are warmed up in a model's first call, recorded in the second and replayed from the third on.

@@ -10,16 +10,13 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from desed_task.options import Options
+from desed_task.training.course_options import CourseOptions
 from desed_task.training.mean_teacher import MeanTeacherOptions
 
-CompileMode = Literal["off", "default", "max-autotune"]
 
-
-class TrainingOptions(Options):
+class TrainingOptions(CourseOptions):
     """Length, optimiser, schedule, losses and selection of a training."""
 
-    n_epochs: int = Field(200, ge=0, description="Epochs; 0 tests the untrained model.")
     n_epochs_warmup: int = Field(50, ge=0, description="Epochs in which learning rate and consistency weight ramp up.")
     full_rate_first_step: bool = Field(
         False, description="The first step runs at the full learning rate, as published, and the ramp begins after it."
@@ -29,37 +26,17 @@ class TrainingOptions(Options):
         ge=0,
         description="From this epoch the learning rate falls by a cosine to min_learning_rate; null keeps it.",
     )
-    learning_rate: float = Field(1e-3, gt=0, description="Adam's learning rate after the ramp.")
     min_learning_rate: float = Field(0.0, ge=0, description="The cosine decay stops here (1e-8 in 2024).")
-    gradient_clip: float = Field(0.0, ge=0, description="Largest gradient norm; 0 does not clip.")
-    accumulate_batches: int = Field(1, ge=1, description="Batches whose gradients are averaged into one step.")
     strong_weight: float = Field(1.0, ge=0, description="Weight of the loss on strongly labelled clips.")
     weak_weight: float = Field(1.0, ge=0, description="Weight of the loss on weakly labelled clips.")
     mean_teacher: MeanTeacherOptions | None = Field(
         MeanTeacherOptions(), description="The mean teacher; null trains one model without it."
     )
-    validation_interval: int = Field(1, ge=1, description="Epochs from one validation to the next.")
     selection_metric: Literal["intersection_f1", "collar_f1", "segment_f1", "psds1", "psds2", "psds1+psds2"] = Field(
         "intersection_f1", description="What an epoch is selected by (weak F1 is added where there is any)."
     )
     selection_model: Literal["student", "teacher"] = Field(
         "student", description="Whose figures select the epoch; the student's alone in every published baseline."
-    )
-    early_stop_patience: int = Field(200, ge=1, description="Validations without a better one that end the training.")
-    checkpoint_minutes: float = Field(
-        10.0, gt=0, description="Minutes between checkpoints inside an epoch; at the end of each there is one anyway."
-    )
-    seed: int = Field(42, ge=0, description="Seed of weights, batches, augmentations and dropout.")
-    deterministic: bool = Field(
-        False, description="On a GPU only algorithms that give the same numbers every time; on a CPU they always do."
-    )
-    num_threads: int | None = Field(None, ge=1, description="CPU threads; null takes all.")
-    precision: Literal["32-true", "16-mixed", "bf16-mixed"] = Field("32-true", description="Lightning's precision.")
-    compile: CompileMode = Field(
-        "off", description="torch.compile of student and teacher, or its search for the fastest kernels."
-    )
-    cuda_graphs: bool = Field(
-        False, description="A GPU replays recorded steps of student and teacher instead of launching kernel by kernel."
     )
 
     @model_validator(mode="after")
@@ -69,11 +46,6 @@ class TrainingOptions(Options):
         if self.min_learning_rate > self.learning_rate:
             raise ValueError(
                 f"min_learning_rate {self.min_learning_rate:g} exceeds learning_rate {self.learning_rate:g}; lower it"
-            )
-        if self.cuda_graphs and self.accumulate_batches > 1:
-            raise ValueError(
-                f"cuda_graphs overwrite the gradients that accumulate_batches {self.accumulate_batches} adds up; set "
-                f"one of them otherwise"
             )
         if self.n_epochs == 0:
             return self
@@ -85,10 +57,5 @@ class TrainingOptions(Options):
             raise ValueError(
                 f"decay_from_epoch {self.decay_from_epoch} is not before n_epochs {self.n_epochs}; the learning rate "
                 f"would never fall: lower it or set it to null"
-            )
-        if self.validation_interval > self.n_epochs:
-            raise ValueError(
-                f"validation_interval {self.validation_interval} exceeds n_epochs {self.n_epochs}; nothing would be "
-                f"validated: lower it"
             )
         return self
