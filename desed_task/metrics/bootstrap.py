@@ -124,25 +124,41 @@ def sample_figures(
     if not runs or any(run.keys() != runs[0].keys() for run in runs):
         raise ValueError("the runs of a system need the same figures, and there must be one run at least")
 
-    def values_of(part: Weights) -> list[NDArray[np.float64]]:
-        return [np.mean([run[name](part) for run in runs], axis=0) for name in runs[0]]
+    def values_of(part: Weights) -> dict[str, NDArray[np.float64]]:
+        return {name: np.mean([run[name](part) for run in runs], axis=0) for name in runs[0]}
 
+    return sample_jointly(values_of, weights, num_threads=num_threads, progress=progress)
+
+
+def sample_jointly(
+    figures: Callable[[Weights], Mapping[str, NDArray[np.float64]]],
+    weights: Weights,
+    *,
+    num_threads: int = 1,
+    progress: Callable[[int], object] | None = None,
+    samples_at_once: int = _SAMPLES_AT_ONCE,
+) -> dict[str, Samples]:
+    """As `sample_figures`, of figures that are cheapest together: weights (samples, clips) -> name -> (samples,)."""
     # on this thread and first: what a figure makes once and keeps is made before the threads share it
-    whole = values_of(np.ones((1, weights.shape[1]), dtype=np.int32))
-    parts = []
-    for part in _mapped(values_of, weights, num_threads):
+    whole = figures(np.ones((1, weights.shape[1]), dtype=np.int32))
+    parts: list[Mapping[str, NDArray[np.float64]]] = []
+    for part in _mapped(figures, weights, num_threads, samples_at_once):
         parts.append(part)
         if progress is not None:
-            progress(len(part[0]))
-    sampled = [np.concatenate(columns) for columns in zip(*parts, strict=True)]
-    return {name: Samples(float(value[0]), of_one) for name, value, of_one in zip(runs[0], whole, sampled, strict=True)}
+            progress(len(next(iter(part.values()))))
+    return {
+        name: Samples(float(value[0]), np.concatenate([part[name] for part in parts])) for name, value in whole.items()
+    }
 
 
 def _mapped(
-    function: Callable[[Weights], list[NDArray[np.float64]]], weights: Weights, num_threads: int
-) -> Iterator[list[NDArray[np.float64]]]:
+    function: Callable[[Weights], Mapping[str, NDArray[np.float64]]],
+    weights: Weights,
+    num_threads: int,
+    samples_at_once: int,
+) -> Iterator[Mapping[str, NDArray[np.float64]]]:
     """The function's result for some rows at a time, in order, on several threads."""
-    parts = [weights[start : start + _SAMPLES_AT_ONCE] for start in range(0, len(weights), _SAMPLES_AT_ONCE)]
+    parts = [weights[start : start + samples_at_once] for start in range(0, len(weights), samples_at_once)]
     if num_threads == 1:
         yield from map(function, parts)
         return

@@ -1,0 +1,69 @@
+"""A tagger's written report, and the tables in which the published systems write their figures.
+
+report.json     every figure; written last, so a folder with one is complete
+per_class.csv   event_label,num_clips,average_precision,auc,dprime,tagging_f1; empty cells where undefined
+results.csv     Model,mAP,mAUC,dprime,ckpt_path: a row per checkpoint (GISE-51-pytorch)
+best_single_result.csv, wa_result.csv, ensemble_result.csv      one figure per line (PSLA): mAP and mAUC of the
+                validation set, then of the evaluation set where there is one; nan where undefined
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from desed_task.metrics.tag_report import TagReport
+
+RESULTS_COLUMNS = ("Model", "mAP", "mAUC", "dprime", "ckpt_path")
+CLASS_COLUMNS = ("event_label", "num_clips", "average_precision", "auc", "dprime", "tagging_f1")
+BEST_SINGLE, AVERAGED, ENSEMBLE = "best_single_result.csv", "wa_result.csv", "ensemble_result.csv"
+
+
+@dataclass(frozen=True)
+class ResultRow:
+    """One checkpoint and its report."""
+
+    model: str
+    report: TagReport
+    ckpt_path: Path
+
+
+def write_tag_report(report: TagReport, folder: Path) -> None:
+    """Write per_class.csv and report.json into the folder, which is made where it is missing."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "report.json").unlink(missing_ok=True)
+    rows = [
+        (label, one.num_clips, one.average_precision, one.auc, one.dprime, one.tagging_f1)
+        for label, one in report.per_class.items()
+    ]
+    _write_csv([CLASS_COLUMNS, *rows], folder / "per_class.csv")
+    _write_text(json.dumps(report.to_json(), indent=2, allow_nan=False) + "\n", folder / "report.json")
+
+
+def write_results(rows: Iterable[ResultRow], path: Path) -> None:
+    """The table of several checkpoints under the published header."""
+    cells = [(row.model, row.report.map, row.report.mauc, row.report.dprime, row.ckpt_path) for row in rows]
+    _write_csv([RESULTS_COLUMNS, *cells], path)
+
+
+def write_result_lines(reports: Sequence[TagReport], path: Path) -> None:
+    """mAP and mAUC of each report, one figure per line: of the validation set, then of the evaluation set."""
+    figures = [figure for report in reports for figure in (report.map, report.mauc)]
+    _write_text("".join(f"{float('nan') if figure is None else figure:.18e}\n" for figure in figures), path)
+
+
+def _write_csv(rows: Iterable[Sequence[object]], path: Path) -> None:
+    """None as an empty cell, names with commas in quotes."""
+    with io.StringIO(newline="") as stream:
+        csv.writer(stream, lineterminator="\n").writerows(rows)
+        _write_text(stream.getvalue(), path)
+
+
+def _write_text(text: str, path: Path) -> None:
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)
