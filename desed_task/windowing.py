@@ -57,16 +57,24 @@ class Windowing:
 
     def stitch(
         self,
-        frame_values: NDArray[np.float32],
+        frame_values: NDArray[np.float32] | None,
         clip_values: NDArray[np.float32],
         labels: LabelSet,
         num_samples: int,
     ) -> Scores:
         """Scores of the windows of one recording -> its Scores.
 
-        frame_values: (windows, frames, classes); clip_values: (windows, classes); num_samples: of the recording. Frames
-        that begin after its end are dropped.
+        frame_values: (windows, frames, classes), None for a tagger without frames; clip_values: (windows, classes);
+        num_samples: of the recording. Frames that begin after its end are dropped.
         """
+        frames = None if frame_values is None else self._stitch_frames(frame_values, num_samples)
+        return Scores(frames, clip_values.max(axis=0), self.grid, labels, num_samples / self.grid.sample_rate)
+
+    def pool(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Logits of the windows of one recording (windows, classes) -> its own (classes,): the largest."""
+        return np.asarray(logits.max(axis=0))
+
+    def _stitch_frames(self, frame_values: NDArray[np.float32], num_samples: int) -> NDArray[np.float32]:
         num_windows, window_frames, _ = frame_values.shape
         half = self.overlap_frames // 2
         pieces = []
@@ -75,5 +83,4 @@ class Windowing:
             last = window_frames if window == num_windows - 1 else self.hop_frames + half
             pieces.append(frame_values[window, first:last])
         duration = num_samples / self.grid.sample_rate
-        stitched = np.concatenate(pieces)[: max(1, self.grid.frames_covering(duration))]
-        return Scores(np.ascontiguousarray(stitched), clip_values.max(axis=0), self.grid, labels, duration)
+        return np.ascontiguousarray(np.concatenate(pieces)[: max(1, self.grid.frames_covering(duration))])

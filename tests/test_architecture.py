@@ -31,7 +31,13 @@ COLUMNS: Mapping[str, tuple[tuple[str, ...], ...]] = {
         ("encoding", "labelling", "soundscapes", "scores"),
         ("formats",),
     ),
-    "numpy": (("windowing",), ("postprocessing",), ("metrics",), ("submission", "bundle"), ("detector",)),
+    "numpy": (
+        ("windowing", "chunking"),
+        ("views", "postprocessing"),
+        ("metrics",),
+        ("submission", "bundle"),
+        ("detector",),
+    ),
     "torch": (
         ("batch",),
         ("features",),
@@ -41,7 +47,12 @@ COLUMNS: Mapping[str, tuple[tuple[str, ...], ...]] = {
         ("prediction",),
         ("training",),
     ),
-    "roof": (("published",), ("export", "experiment", "archive"), ("runs", "listening")),
+    "roof": (
+        ("published", "variants"),
+        ("system",),
+        ("export", "experiment", "tagging", "archive"),
+        ("runs", "listening"),
+    ),
 }
 BELOW = {"values": (), "numpy": ("values",), "torch": ("values",), "roof": ("values", "numpy", "torch")}
 FLOOR_OF = {
@@ -52,7 +63,7 @@ FLOOR_OF = {
 }
 TORCH_COLUMN = {unit for floor in COLUMNS["torch"] for unit in floor}
 # The one file of the torch column that makes Scores.
-MEETING_POINT, MEETS = "prediction", ("scores", "windowing")
+MEETING_POINT, MEETS = "prediction", ("scores", "windowing", "chunking", "views")
 OPEN_TO_SERVING = {unit for floor in COLUMNS["values"] for unit in floor} | {"postprocessing", "bundle", "detector"}
 
 ONLY_IN = {

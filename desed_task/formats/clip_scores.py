@@ -88,7 +88,7 @@ def clip_scores_of(
 
 def write_clip_scores(scores: ClipScores, path: Path) -> None:
     """Write the archive, whole or not at all."""
-    arrays: dict[str, NDArray[Any]] = {
+    arrays: dict[str, Any] = {
         "audio_ids": np.array(scores.audio_ids, dtype=np.str_),
         "probs": np.asarray(scores.probs, dtype=np.float32),
         "labels": np.array(scores.labels.names, dtype=np.str_),

@@ -1,0 +1,204 @@
+"""Chunks: how a tagger with a short view (1 s) hears a recording of any length, in evaluation and in service alike.
+
+A recording is cut into windows of `window_seconds`, `hop_seconds` apart; their clip scores are pooled into one. What
+happens at the end of a recording, and to one that is shorter than a window, is a choice:
+
+    tail   tile    windows start as long as there are samples; one that is not full repeats what it has (published)
+           shift   only full windows, then one more that ends where the recording ends
+           drop    only full windows; what is left is not heard
+           zeros   as few windows as reach the end, the last padded with zeros
+    short  tile    repeated until it fills one window (published)
+           zeros   padded with zeros
+
+    clip scores   mean_logit   sigmoid of the mean logit (published)
+                  mean         mean probability
+                  max          the largest
+                  soft         logits averaged with the weights softmax(exponent * logit), per class: an exponent of 0
+                               is mean_logit, a large one max; `fit_exponent` learns it
+
+The published evaluation of FSD50K at 22.05 kHz (windows of 1 s, 0.5 s apart, tile, mean_logit) gives a recording of
+33,075 samples three chunks, the last of which is its third half-second played twice. Ours pools the logits of float32
+probabilities, which are those of the model from -69 to +16; beyond, they are cut.
+
+A hop need not be whole frames: each frame of the recording takes its score from the window in which its centre lies
+farthest from an edge, and there from the frame that holds this moment.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from desed_task.labels import LabelSet
+from desed_task.scores import Scores
+from desed_task.timeline import FrameGrid
+
+Tail = Literal["tile", "shift", "drop", "zeros"]
+Short = Literal["tile", "zeros"]
+ClipPooling = Literal["mean_logit", "mean", "max", "soft"]
+
+# float32 tells small probabilities apart down to 1e-38, but none between 1 - 6e-8 and 1.
+_LOWEST_PROBABILITY, _HIGHEST_PROBABILITY = 1e-30, 1.0 - 1e-7
+_LARGEST_EXPONENT = 8.0
+# A rest shorter than a frame and than this part of a window is left alone.
+_NOT_WORTH_A_WINDOW = 20
+_Float = TypeVar("_Float", np.float32, np.float64)
+
+
+@dataclass(frozen=True)
+class Chunking:
+    """The view of one tagger: `window_seconds` at a time, `hop_seconds` apart; the rest is said above."""
+
+    grid: FrameGrid
+    window_seconds: float
+    hop_seconds: float
+    tail: Tail = "tile"
+    short: Short = "tile"
+    clip_scores: ClipPooling = "mean_logit"
+    exponent: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.window_samples < 1:
+            raise ValueError(f"a window of {self.window_seconds:g} s holds no sample at {self.grid.sample_rate} Hz")
+        if not 1 <= self.hop_samples <= self.window_samples:
+            raise ValueError(
+                f"windows of {self.window_seconds:g} s, {self.hop_seconds:g} s apart, do not meet; "
+                "the hop is at most a window, and at least a sample"
+            )
+        if not math.isfinite(self.exponent):
+            raise ValueError(f"an exponent of {self.exponent} is no finite number")
+
+    @property
+    def window_samples(self) -> int:
+        """Samples per window."""
+        return self.grid.num_samples(self.window_seconds)
+
+    @property
+    def hop_samples(self) -> int:
+        """Samples from one window's start to the next's; a tail that is shifted starts where it must."""
+        return self.grid.num_samples(self.hop_seconds)
+
+    @property
+    def window_frames(self) -> int:
+        """Frames per window."""
+        return self.grid.num_frames(self.window_samples)
+
+    def starts(self, num_samples: int) -> NDArray[np.int64]:
+        """The sample at which each window of a recording of `num_samples` starts: (windows,), ascending."""
+        window, hop = self.window_samples, self.hop_samples
+        if num_samples < window:
+            return np.zeros(1, dtype=np.int64)
+        if self.tail == "tile":
+            return np.arange(0, num_samples, hop, dtype=np.int64)
+        full = np.arange(0, num_samples - window + 1, hop, dtype=np.int64)
+        # A few samples beyond the last window, which resampling leaves, are not worth another one.
+        beyond = num_samples - window - int(full[-1])
+        if self.tail == "drop" or beyond < min(self.grid.frame_samples, max(1, window // _NOT_WORTH_A_WINDOW)):
+            return full
+        return np.append(full, num_samples - window if self.tail == "shift" else full[-1] + hop)
+
+    def cut(self, waveform: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(samples,) -> (windows, window_samples), at least one window."""
+        window = self.window_samples
+        pieces = [waveform[start : start + window] for start in self.starts(len(waveform))]
+        rest = self.short if len(waveform) < window else self.tail
+        return np.stack([_filled(piece, window, rest == "tile") for piece in pieces])
+
+    def stitch(
+        self,
+        frame_values: NDArray[np.float32] | None,
+        clip_values: NDArray[np.float32],
+        labels: LabelSet,
+        num_samples: int,
+    ) -> Scores:
+        """Scores of the windows of one recording -> its Scores.
+
+        frame_values: (windows, frames, classes), None for a tagger without frames; clip_values: (windows, classes);
+        num_samples: of the recording. Frames that begin after its end, or in no window, are dropped.
+        """
+        frames = None if frame_values is None else self._stitch_frames(frame_values, num_samples)
+        return Scores(frames, self._pool_probs(clip_values), self.grid, labels, num_samples / self.grid.sample_rate)
+
+    def pool(self, logits: NDArray[_Float]) -> NDArray[_Float]:
+        """Logits of the windows of one recording (windows, classes) -> its own (classes,), of the same type."""
+        exact = logits.astype(np.float64)
+        if self.clip_scores == "mean":
+            pooled = _logit(_sigmoid(exact).mean(axis=0))
+        elif self.clip_scores == "max":
+            pooled = exact.max(axis=0)
+        else:
+            pooled = _soft_mean(exact, self.exponent if self.clip_scores == "soft" else 0.0)
+        return pooled.astype(logits.dtype)
+
+    def _pool_probs(self, probs: NDArray[np.float32]) -> NDArray[np.float32]:
+        if self.clip_scores == "max":
+            return np.asarray(probs.max(axis=0))
+        if self.clip_scores == "mean":
+            return np.asarray(probs.mean(axis=0, dtype=np.float64), dtype=np.float32)
+        return _sigmoid(self.pool(_logit(probs.astype(np.float64)))).astype(np.float32)
+
+    def _stitch_frames(self, frame_values: NDArray[np.float32], num_samples: int) -> NDArray[np.float32]:
+        num_windows, window_frames, _ = frame_values.shape
+        starts = self.starts(num_samples)
+        if len(starts) != num_windows:
+            raise ValueError(f"{num_windows} windows are not the {len(starts)} of a recording of {num_samples} samples")
+        frame_samples = self.grid.frame_samples
+        num_frames = max(1, self.grid.frames_covering(num_samples / self.grid.sample_rate))
+        centers = (np.arange(num_frames) + 0.5) * frame_samples
+        # A moment lies farthest from the edges of the window whose middle is nearest.
+        window = np.searchsorted((starts[:-1] + starts[1:] + self.window_samples) / 2, centers)
+        within = centers - starts[window]
+        frame = np.minimum(within // frame_samples, window_frames - 1).astype(np.int64)
+        heard = within - frame_samples / 2 < self.window_samples
+        return np.ascontiguousarray(frame_values[window, frame][heard])
+
+
+def fit_exponent(logits: Sequence[NDArray[_Float]], targets: NDArray[np.float32]) -> float:
+    """The exponent of `soft` with the least binary cross-entropy on held-out recordings, to 0.01, from 0 to 8.
+
+    logits: of each recording (windows, classes); targets: (recordings, classes) in [0, 1].
+    """
+    exact = [windows.astype(np.float64) for windows in logits]
+
+    def loss(exponent: float) -> float:
+        pooled = np.stack([_soft_mean(windows, exponent) for windows in exact])
+        return float((np.logaddexp(0.0, pooled) - targets * pooled).mean())
+
+    low, high, step = 0.0, _LARGEST_EXPONENT, 1.0
+    while True:  # a grid, then a finer one around its best point: the loss need not have a single valley
+        tried = np.arange(low, high + step / 2, step)
+        best = float(tried[int(np.argmin([loss(float(exponent)) for exponent in tried]))])
+        if step < 0.05:
+            return round(best, 2)
+        low, high, step = max(0.0, best - step), min(_LARGEST_EXPONENT, best + step), step / 10
+
+
+def _filled(piece: NDArray[np.float32], window_samples: int, tiled: bool) -> NDArray[np.float32]:
+    """(samples,) of at most a window -> (window_samples,) float32, repeated or padded with zeros."""
+    if tiled and len(piece):
+        return np.resize(piece, window_samples).astype(np.float32, copy=False)
+    filled = np.zeros(window_samples, dtype=np.float32)
+    filled[: len(piece)] = piece
+    return filled
+
+
+def _soft_mean(logits: NDArray[np.float64], exponent: float) -> NDArray[np.float64]:
+    """(windows, classes) -> (classes,): each class's mean with the weights softmax(exponent * logit)."""
+    raised = exponent * logits
+    weights = np.exp(raised - raised.max(axis=0))
+    return np.asarray((weights * logits).sum(axis=0) / weights.sum(axis=0))
+
+
+def _logit(probs: NDArray[np.float64]) -> NDArray[np.float64]:
+    clamped = np.clip(probs, _LOWEST_PROBABILITY, _HIGHEST_PROBABILITY)
+    return np.asarray(np.log(clamped) - np.log1p(-clamped))
+
+
+def _sigmoid(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    # keeps small probabilities, where 1 / (1 + exp(-x)) overflows
+    return np.asarray(np.exp(-np.logaddexp(0.0, -logits)))
