@@ -1,12 +1,10 @@
-"""The log-mel front-end of the DESED baselines, in two halves: `spectrum` (linear mel) and `scale` (dB, then per clip).
+"""The log-mel front-end of the DESED baselines: linear mel, dB, then each clip's own range.
 
 Magnitude STFT with a symmetric Hamming window, centred, reflect-padded; HTK mel scale without area normalisation; 20
 log10 of at least 1e-5, clamped to [-50, 80] dB; then each clip is scaled to `scaler_range` by its own minimum and
 maximum over time and mel jointly. Equal to torchaudio's MelSpectrogram + AmplitudeToDB (tested to 1e-4 dB where the
 level is above the floor). Published checkpoints up to 2023 expect scaler_range [0, 1], those of 2024 [-1, 1]; loading
 one with the other loses .1-.2 PSDS, so the range is stored in every checkpoint and bundle.
-
-Augmentations act between the halves (linear domain) or after them (normalised domain).
 """
 
 from __future__ import annotations
@@ -15,11 +13,11 @@ from typing import Literal
 
 import torch
 from pydantic import Field, model_validator
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import Tensor
 from torchaudio.functional import melscale_fbanks
 
-from desed_task.features.dft import ConvolutionBands, FFTBands
+from desed_task.features.centred import CentredBands, centred_frames
+from desed_task.features.frontend import StagedFrontend, require_bands
 from desed_task.options import Options
 
 LOG_FLOOR = 1e-5
@@ -42,20 +40,24 @@ class LogMelOptions(Options):
 
     @model_validator(mode="after")
     def _consistent(self) -> LogMelOptions:
-        if self.f_max > self.sample_rate / 2:
-            raise ValueError(
-                f"f_max {self.f_max:g} Hz is above half the sample rate of {self.sample_rate} Hz; lower it"
-            )
-        if self.f_min >= self.f_max:
-            raise ValueError(f"f_min {self.f_min:g} Hz is not below f_max {self.f_max:g} Hz")
+        require_bands(self.f_min, self.f_max, self.sample_rate)
         if self.n_window % 2:
             raise ValueError(f"n_window {self.n_window} is odd; take an even one")
         if self.scaler_range[0] >= self.scaler_range[1]:
             raise ValueError(f"scaler_range {list(self.scaler_range)} does not rise")
         return self
 
+    @property
+    def num_bands(self) -> int:
+        """Mel bands."""
+        return self.n_mels
 
-class LogMel(nn.Module):
+    def num_frames(self, num_samples: int) -> int:
+        """Mel frames of `num_samples` samples: samples // hop + 1."""
+        return centred_frames(num_samples, self.n_window, self.hop_length)
+
+
+class LogMel(StagedFrontend):
     """waveform (batch, samples) -> scaled log-mel (batch, mel_frames, mel_bands); mel_frames = samples // hop + 1.
 
     `exportable` computes the same with operators that every ONNX execution provider has.
@@ -68,34 +70,22 @@ class LogMel(nn.Module):
             options.n_window // 2 + 1, options.f_min, options.f_max, options.n_mels, options.sample_rate
         )
         window = torch.hamming_window(options.n_window, periodic=False)
-        self.bands = (ConvolutionBands if exportable else FFTBands)(window, weights, options.hop_length)
+        self.bands = CentredBands(window, weights, options.hop_length, exportable=exportable)
 
     def spectrum(self, waveform: Tensor) -> Tensor:
         """waveform (batch, samples) -> linear mel magnitudes (batch, mel_frames, mel_bands)."""
-        half = self.options.n_window // 2
-        # A reflection needs more samples than it reflects; shorter clips are continued with silence first.
-        missing = torch.zeros_like(waveform[:, :1]).expand(-1, half + 1)
-        num_samples = waveform.shape[1]
-        lengthened = torch.cat([waveform, missing], dim=1)[:, : _at_least(num_samples, half + 1)]
-        padded = functional.pad(lengthened.unsqueeze(1), (half, half), mode="reflect").squeeze(1)
-        mel: Tensor = self.bands(padded, num_samples // self.options.hop_length + 1)
+        mel: Tensor = self.bands(waveform)
         return mel
 
-    def scale(self, mel: Tensor) -> Tensor:
-        """Linear mel -> dB -> each clip scaled to the options' range; same shape."""
-        decibel = 20.0 * torch.log10(mel.clamp(min=LOG_FLOOR))
-        decibel = decibel.clamp(*DB_RANGE)
-        low = decibel.amin(dim=(1, 2), keepdim=True)
-        high = decibel.amax(dim=(1, 2), keepdim=True)
-        unit = (decibel - low) / (high - low + 1e-8)
+    def compress(self, spectrum: Tensor) -> Tensor:
+        """Linear mel -> dB within DB_RANGE."""
+        decibel = 20.0 * torch.log10(spectrum.clamp(min=LOG_FLOOR))
+        return decibel.clamp(*DB_RANGE)
+
+    def normalise(self, logarithm: Tensor) -> Tensor:
+        """dB -> each clip scaled to the options' range."""
+        low = logarithm.amin(dim=(1, 2), keepdim=True)
+        high = logarithm.amax(dim=(1, 2), keepdim=True)
+        unit = (logarithm - low) / (high - low + 1e-8)
         bottom, top = self.options.scaler_range
         return unit * (top - bottom) + bottom
-
-    def forward(self, waveform: Tensor) -> Tensor:
-        """waveform (batch, samples) -> scaled log-mel (batch, mel_frames, mel_bands)."""
-        return self.scale(self.spectrum(waveform))
-
-
-def _at_least(num_samples: int | Tensor, minimum: int) -> int | Tensor:
-    # While a graph is traced sizes are tensors, and Python's max would freeze that of the example.
-    return num_samples.clamp(min=minimum) if isinstance(num_samples, Tensor) else max(num_samples, minimum)
