@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from desed_task.errors import DesedTaskError
+from desed_task.labelling.pairs import flat_labels
 
 WEIGHT_SCALE = 1000.0
 PSLA_OFFSET = 0.01
@@ -27,7 +28,7 @@ Weights = NDArray[np.float64]
 
 def class_counts(labels_per_clip: Sequence[Sequence[int]], num_classes: int) -> NDArray[np.int64]:
     """Clips of each class: (classes,). labels_per_clip: the class numbers of each clip."""
-    _, classes = _flattened(labels_per_clip, num_classes)
+    _, classes = flat_labels(labels_per_clip, num_classes)
     return np.bincount(classes, minlength=num_classes)
 
 
@@ -45,21 +46,6 @@ def sampling_weights(
 
     labels_per_clip: the class numbers of each clip. DesedTaskError for a number that is no class.
     """
-    clips, classes = _flattened(labels_per_clip, num_classes)
+    clips, classes = flat_labels(labels_per_clip, num_classes)
     weights = class_weights(np.bincount(classes, minlength=num_classes), offset)
     return np.asarray(np.bincount(clips, weights=weights[classes], minlength=len(labels_per_clip)), dtype=np.float64)
-
-
-def _flattened(
-    labels_per_clip: Sequence[Sequence[int]], num_classes: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """(clip, class) of every label, as two columns."""
-    lengths = [len(labels) for labels in labels_per_clip]
-    clips = np.repeat(np.arange(len(lengths)), lengths)
-    classes = np.fromiter((label for labels in labels_per_clip for label in labels), np.int64, count=sum(lengths))
-    wrong = np.flatnonzero((classes < 0) | (classes >= num_classes))
-    if len(wrong):
-        raise DesedTaskError(
-            f"clip {clips[wrong[0]]} (from 0): class {classes[wrong[0]]} is none of 0 to {num_classes - 1}"
-        )
-    return clips, classes
