@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from pathlib import Path
 from typing import Literal
 
@@ -23,7 +24,7 @@ def tags_of(events: Mapping[str, Sequence[Event]]) -> dict[str, tuple[str, ...]]
 
 @dataclass(frozen=True)
 class Clip:
-    """One recording: `audio_id` (file name without extension), path, duration in seconds."""
+    """One recording: `audio_id` (file name without extension), path, duration in seconds (0: nobody has read it)."""
 
     audio_id: str
     path: Path
@@ -37,7 +38,8 @@ class ClipSet:
     events: audio_id -> events with times (strong); tags: audio_id -> class names (weak; for strong sets those of the
     events). `missing`: recordings that the source's table lists and that are not on disk. `durations_table`: the table
     that the durations of `clips` are from, None where they were read from the recordings or are only nominal.
-    `parts`: the sets that this one joins, none for a set of its own.
+    `parts`: the sets that this one joins, none for a set of its own. `listed_at`: the row (from 0) of each clip in the
+    source's list, for files that have a line for every row (sampling weights); empty where that is its place here.
     """
 
     name: str
@@ -48,6 +50,7 @@ class ClipSet:
     missing: tuple[Path, ...] = ()
     durations_table: Path | None = None
     parts: tuple[ClipSet, ...] = ()
+    listed_at: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         seen: dict[str, Path] = {}
@@ -75,7 +78,16 @@ class ClipSet:
         clips = tuple(self.clips[position] for position in positions)
         events = {clip.audio_id: self.events[clip.audio_id] for clip in clips if clip.audio_id in self.events}
         tags = {clip.audio_id: self.tags[clip.audio_id] for clip in clips if clip.audio_id in self.tags}
-        return ClipSet(name or self.name, clips, self.supervision, events, tags, durations_table=self.durations_table)
+        rows = tuple(self.listed_at[position] if self.listed_at else position for position in positions)
+        durations = self.durations_table
+        return ClipSet(
+            name or self.name, clips, self.supervision, events, tags, durations_table=durations, listed_at=rows
+        )
+
+    @property
+    def rows_in_list(self) -> tuple[int, ...]:
+        """`listed_at`, also where that is each clip's place here."""
+        return self.listed_at or tuple(range(len(self.clips)))
 
 
 def join_clip_sets(clip_sets: Sequence[ClipSet]) -> ClipSet:
@@ -91,4 +103,15 @@ def join_clip_sets(clip_sets: Sequence[ClipSet]) -> ClipSet:
         {audio_id: tags for clip_set in clip_sets for audio_id, tags in clip_set.tags.items()},
         missing=tuple(path for clip_set in clip_sets for path in clip_set.missing),
         parts=tuple(clip_sets),
+        listed_at=_joined_rows(clip_sets),
+    )
+
+
+def _joined_rows(clip_sets: Sequence[ClipSet]) -> tuple[int, ...]:
+    """Rows of the lists of several sets, one list after another."""
+    if not any(clip_set.listed_at for clip_set in clip_sets):
+        return ()
+    firsts = accumulate((clip_set.files_expected for clip_set in clip_sets), initial=0)
+    return tuple(
+        first + row for first, clip_set in zip(firsts, clip_sets, strict=False) for row in clip_set.rows_in_list
     )
