@@ -12,9 +12,8 @@ cls     the clip is the mean of class and distillation token, as published; ther
 frames  a frame is the mean of a column of patches, scored by the same head; the clip is the linear-softmax pooling of
         the frames' probabilities.
 
-`initialisation` names what the weights start from when a training begins; models/deit.py and published/taggers.py load
-it. ImageNet's come from timm's DeiT as published: patch kernels summed over RGB, position embeddings cut or
-interpolated.
+`initialisation` names what the weights start from when a training begins. ImageNet's come from timm's DeiT as
+published: patch kernels summed over RGB, position embeddings cut or interpolated.
 """
 
 from __future__ import annotations
@@ -27,23 +26,21 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from desed_task.batch import Inputs, Predictions
+from desed_task.models.deit import SPECIAL_TOKENS, DeiTSize, read_deit_weights, trunk_weights
 from desed_task.models.encoder import EncoderBlock
 from desed_task.models.lengths import fitted_to
 from desed_task.models.pooling import build_pooling, logit_of
 from desed_task.models.tagger import InputShape
 from desed_task.options import Options
 
-ModelSize = Literal["tiny224", "small224", "base224", "base384"]
-
 # Width and attention heads.
-SIZES: dict[ModelSize, tuple[int, int]] = {
+SIZES: dict[DeiTSize, tuple[int, int]] = {
     "tiny224": (192, 3),
     "small224": (384, 6),
     "base224": (768, 12),
     "base384": (768, 12),
 }
 PATCH = 16
-SPECIAL_TOKENS = 2
 _NORM_EPS = 1e-6
 _INITIAL_DEVIATION = 0.02
 
@@ -52,7 +49,7 @@ class ASTOptions(Options):
     """AST; base384 with strides of 10 is the published one."""
 
     name: Literal["ast"] = "ast"
-    model_size: ModelSize = Field("base384", description="DeiT's size and the resolution of its ImageNet training.")
+    model_size: DeiTSize = Field("base384", description="DeiT's size and the resolution of its ImageNet training.")
     depth: int = Field(12, ge=1, description="Encoder blocks; the published networks have 12.")
     fstride: int = Field(10, ge=1, description="Bands from one patch to the next.")
     tstride: int = Field(10, ge=1, description="Mel frames from one patch to the next.")
@@ -130,7 +127,7 @@ class _VisionTransformer(nn.Module):
 class AST(nn.Module):
     """Inputs.mel (batch, mel_frames, mel_bands) -> Predictions, with a frame per column of patches for `frames`."""
 
-    HEAD: ClassVar[tuple[str, ...]] = ("mlp_head.1.",)
+    HEAD: ClassVar[tuple[str, ...]] = ("mlp_head.",)
 
     def __init__(self, options: ASTOptions, shape: InputShape, num_classes: int) -> None:
         super().__init__()
@@ -152,6 +149,12 @@ class AST(nn.Module):
                 return Predictions(None, self.mlp_head((tokens[:, 0] + tokens[:, 1]) / SPECIAL_TOKENS))
             strong = self.mlp_head(tokens[:, SPECIAL_TOKENS:].unflatten(1, self.grid).mean(dim=1))
             return Predictions(strong, logit_of(self.pool(strong.sigmoid(), None)))
+
+    def load_pretrained(self) -> None:
+        """ImageNet's weights where the options name them without a file; FetchError when they cannot be had."""
+        if self.options.initialisation == "imagenet" and self.options.weights is None:
+            weights = trunk_weights(read_deit_weights(self.options.model_size), self.grid, "timm")
+            self.v.load_state_dict({name.removeprefix("v."): values for name, values in weights.items()})
 
 
 def _initialise(module: nn.Module) -> None:

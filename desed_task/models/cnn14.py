@@ -27,7 +27,7 @@ from torch.nn import functional
 
 from desed_task.batch import Inputs, Predictions
 from desed_task.models.dropout import Dropout
-from desed_task.models.lengths import at_least
+from desed_task.models.lengths import prolonged
 from desed_task.models.pooling import logit_of
 from desed_task.models.tagger import InputShape
 from desed_task.options import Options
@@ -136,7 +136,7 @@ class Cnn14(nn.Module):
 
     def forward(self, inputs: Inputs) -> Predictions:
         """Inputs -> Predictions, see the class."""
-        x = self._trunk(at_least(inputs.mel, self.options.time_pooling).unsqueeze(1))
+        x = self._trunk(prolonged(inputs.mel, self.options.time_pooling).unsqueeze(1))
         with torch.autocast(x.device.type, enabled=False):  # scores stay in float32 in mixed precision
             return self._decide(x.to(self.fc1.weight.dtype))
 

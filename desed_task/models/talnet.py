@@ -22,7 +22,7 @@ from torch.nn import functional
 from desed_task.batch import Inputs, Predictions
 from desed_task.models.dropout import Dropout
 from desed_task.models.frame_scores import HEAD, add_frame_scores, score_frames_and_pool
-from desed_task.models.lengths import at_least
+from desed_task.models.lengths import prolonged
 from desed_task.models.pooling import PoolingName
 from desed_task.models.positions import add_sinusoids
 from desed_task.models.tagger import InputShape
@@ -151,7 +151,7 @@ class TALNet(_Trunk):
 
     def forward(self, inputs: Inputs) -> Predictions:
         """Inputs -> Predictions, see the class."""
-        return self.score(self.gru(self.embed(at_least(inputs.mel, self.shortest)))[0])
+        return self.score(self.gru(self.embed(prolonged(inputs.mel, self.shortest)))[0])
 
 
 class TALTrans(_Trunk):
@@ -168,7 +168,7 @@ class TALTrans(_Trunk):
 
     def forward(self, inputs: Inputs) -> Predictions:
         """Inputs -> Predictions, see the class."""
-        mel = at_least(inputs.mel, self.shortest)
+        mel = prolonged(inputs.mel, self.shortest)
         x = self.embed(add_sinusoids(_INPUT_SCALE * mel) if self.options.addpos else mel)
         for _ in range(self.options.n_trans_layers):
             x = self.enc_layer(x)

@@ -19,7 +19,7 @@ from desed_task.batch import Inputs, Predictions
 from desed_task.models.dropout import Dropout
 from desed_task.models.encoder import EncoderBlock
 from desed_task.models.frame_scores import HEAD, add_frame_scores, score_frames_and_pool
-from desed_task.models.lengths import at_least
+from desed_task.models.lengths import prolonged
 from desed_task.models.pooling import PoolingName
 from desed_task.models.positions import add_sinusoids
 from desed_task.models.tagger import InputShape
@@ -107,7 +107,7 @@ class Transformer(nn.Module):
 
     def forward(self, inputs: Inputs) -> Predictions:
         """Inputs -> Predictions, see the class."""
-        mel = at_least(inputs.mel, self.options.time_pooling)
+        mel = prolonged(inputs.mel, self.options.time_pooling)
         x: Tensor = self.embed(mel.transpose(1, 2)).transpose(1, 2)
         x = self.dropout(add_sinusoids(x))
         for block in self.blocks:
