@@ -1,9 +1,11 @@
 """Bundle: what leaves training. A folder with `model.onnx` and `bundle.json`, enough to hear without any training code.
 
-The graph takes `waveform` float32 (batch, samples) and gives two outputs of probabilities in [0, 1]: `strong` float32
-(batch, frames, classes) and `weak` float32 (batch, classes); batch and samples are dynamic. `bundle.json` holds what
-the graph cannot say: who the model is, its labels in the order of the class axis, its clocks, its view (window and
-overlap), the post-processing that was measured with it, where it comes from, and the sha256 of the graph.
+The graph keeps `graph_contract`: waveforms in, probabilities out. `bundle.json` holds what the graph cannot say: who
+the model is, its labels in the order of the class axis, its clocks, its view (how recordings of any length are cut),
+the post-processing that was measured with it, where it comes from, and the sha256 of the graph.
+
+A bundle of overlapping windows with frames and any length is written in format 1, which every version of this code
+reads; anything else (chunks, no frames, a fixed view) in format 2, so that older code says that it is too old.
 
 A bundle is written whole or not at all, and read only when everything in it fits together; anything else is a
 `BundleError` of one sentence.
@@ -19,23 +21,20 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import onnxruntime
 from pydantic import Field, JsonValue
 
 from desed_task.errors import BundleError, DesedTaskError
+from desed_task.graph_contract import STRONG_NAME, WEAK_NAME, FixedAxes, check_contract
 from desed_task.labels import LabelSet
 from desed_task.options import Options, check_options
 from desed_task.postprocessing.pipeline import PostProcessingOptions, build_postprocessing
 from desed_task.timeline import FrameGrid
+from desed_task.views import ChunkingOptions, View, WindowingOptions, build_view, describe_view
 from desed_task.windowing import Windowing
 
 MODEL_FILE = "model.onnx"
 MANIFEST_FILE = "bundle.json"
-FORMAT_VERSION = 1
-
-INPUT_NAME = "waveform"
-STRONG_NAME = "strong"
-WEAK_NAME = "weak"
+FORMAT_VERSIONS = (1, 2)
 
 _CHECKPOINT_SUFFIXES = {".ckpt", ".pt", ".pth"}
 _EXPORT_COMMAND = "python recipes/export_onnx.py --checkpoint {checkpoint} --output DIR"
@@ -47,15 +46,18 @@ class Bundle:
 
     model_id and version name the model; provenance: where it comes from (resolved conf, code version, checkpoint, date,
     parity figures, licence), plain JSON values; sha256: of `model.onnx`, filled in when the bundle is written.
+    has_frames: whether the graph gives frame scores; fixed_view: whether it hears only windows of the view's length.
     """
 
     model_id: str
     version: str
     labels: LabelSet
-    windowing: Windowing
+    windowing: View
     postprocessing: PostProcessingOptions
     provenance: Mapping[str, Any] = field(default_factory=dict)
     sha256: str = ""
+    has_frames: bool = True
+    fixed_view: bool = False
 
     @property
     def grid(self) -> FrameGrid:
@@ -67,11 +69,23 @@ class Bundle:
         """Samples per second that the graph expects."""
         return self.grid.sample_rate
 
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """The outputs of the graph."""
+        return (STRONG_NAME, WEAK_NAME) if self.has_frames else (WEAK_NAME,)
+
+    @property
+    def format_version(self) -> int:
+        """The oldest layout of `bundle.json` that can say it."""
+        return 1 if isinstance(self.windowing, Windowing) and self.has_frames and not self.fixed_view else 2
+
 
 class _ModelSection(Options):
     id: str = Field(description="name of the model", min_length=1)
     version: str = Field(description="version of the model", min_length=1)
     sha256: str = Field(description="sha256 of model.onnx", pattern="^[0-9a-f]{64}$")
+    has_frames: bool = Field(True, description="whether the graph gives frame scores")
+    fixed_view: bool = Field(False, description="whether the graph hears only windows of exactly window_seconds")
 
 
 class _GridSection(Options):
@@ -81,21 +95,23 @@ class _GridSection(Options):
     first_frame_center: float | None = Field(description="seconds to the middle of frame 0; null: half a frame")
 
 
-class _WindowingSection(Options):
-    window_seconds: float = Field(description="seconds that the model hears at a time", gt=0)
-    overlap_frames: int = Field(description="frames that neighbouring windows share", ge=0)
-
-
 class _Manifest(Options):
-    """`bundle.json`, key for key."""
+    """`bundle.json`, key for key; its view is one of two."""
 
     format_version: int = Field(description="layout of this file")
     model: _ModelSection = Field(description="which model this is")
     labels: list[str] = Field(description="class names in the order of the class axis")
     grid: _GridSection = Field(description="the clocks of the model")
-    windowing: _WindowingSection = Field(description="the view of the model")
     postprocessing: PostProcessingOptions = Field(description="scores -> events and tags")
     provenance: dict[str, JsonValue] = Field(description="where the model comes from")
+
+
+class _WindowedManifest(_Manifest):
+    windowing: WindowingOptions = Field(description="the view of the model")
+
+
+class _ChunkedManifest(_Manifest):
+    windowing: ChunkingOptions = Field(description="the view of the model")
 
 
 def write_bundle(bundle: Bundle, model_bytes: bytes, folder: Path) -> Bundle:
@@ -134,20 +150,24 @@ def read_bundle(folder: Path) -> Bundle:
             model_id=manifest.model.id,
             version=manifest.model.version,
             labels=LabelSet(manifest.labels),
-            windowing=Windowing(FrameGrid(**manifest.grid.model_dump()), **manifest.windowing.model_dump()),
+            windowing=build_view(manifest.windowing, FrameGrid(**manifest.grid.model_dump())),
             postprocessing=manifest.postprocessing,
             provenance=manifest.provenance,
             sha256=manifest.model.sha256,
+            has_frames=manifest.model.has_frames,
+            fixed_view=manifest.model.fixed_view,
         )
         build_postprocessing(bundle.postprocessing, bundle.labels, bundle.grid)  # thresholds for unknown classes
     except (DesedTaskError, ValueError) as error:
         raise BundleError(f"{source}: {error}") from None
     _check_sha256(folder / MODEL_FILE, bundle.sha256)
-    _check_graph(folder / MODEL_FILE, bundle.labels)
+    view = bundle.windowing
+    fixed = FixedAxes(view.window_samples, view.window_frames) if bundle.fixed_view else None
+    check_contract(folder / MODEL_FILE, len(bundle.labels), bundle.has_frames, fixed)
     return bundle
 
 
-def _read_manifest(folder: Path) -> _Manifest:
+def _read_manifest(folder: Path) -> _WindowedManifest | _ChunkedManifest:
     if folder.suffix in _CHECKPOINT_SUFFIXES:
         command = _EXPORT_COMMAND.format(checkpoint=folder)
         raise BundleError(f"{folder}: this is a checkpoint, not a bundle; export one with `{command}`")
@@ -166,31 +186,34 @@ def _read_manifest(folder: Path) -> _Manifest:
         raise BundleError(f"{source}: not valid JSON ({error}); export the bundle again") from None
     if not isinstance(tree, dict):
         raise BundleError(f"{source}: holds a {type(tree).__name__}, not an object; export the bundle again")
-    if tree.get("format_version") != FORMAT_VERSION:
+    if tree.get("format_version") not in FORMAT_VERSIONS:
         raise BundleError(
             f"{source}: format_version {tree.get('format_version')!r} is not the one this version reads "
-            f"({FORMAT_VERSION}); export the bundle again or use the version that wrote it"
+            f"({' or '.join(map(str, FORMAT_VERSIONS))}); export the bundle again or use the version that wrote it"
         )
     return _check_manifest(tree, str(source))
 
 
-def _check_manifest(tree: Mapping[str, Any], source: str) -> _Manifest:
+def _check_manifest(tree: Mapping[str, Any], source: str) -> _WindowedManifest | _ChunkedManifest:
+    view = tree.get("windowing")
     try:
-        return check_options(tree, _Manifest, default_origin=source)
+        if isinstance(view, Mapping) and "hop_seconds" in view:
+            return check_options(tree, _ChunkedManifest, default_origin=source)
+        return check_options(tree, _WindowedManifest, default_origin=source)
     except DesedTaskError as error:
         raise BundleError(str(error)) from None
 
 
 def _manifest_text(bundle: Bundle, folder: Path) -> str:
+    model: dict[str, Any] = {"id": bundle.model_id, "version": bundle.version, "sha256": bundle.sha256}
+    if bundle.format_version > 1:
+        model |= {"has_frames": bundle.has_frames, "fixed_view": bundle.fixed_view}
     tree = {
-        "format_version": FORMAT_VERSION,
-        "model": {"id": bundle.model_id, "version": bundle.version, "sha256": bundle.sha256},
+        "format_version": bundle.format_version,
+        "model": model,
         "labels": list(bundle.labels),
         "grid": asdict(bundle.grid),
-        "windowing": {
-            "window_seconds": bundle.windowing.window_seconds,
-            "overlap_frames": bundle.windowing.overlap_frames,
-        },
+        "windowing": describe_view(bundle.windowing),
         "postprocessing": json.loads(bundle.postprocessing.model_dump_json()),
         "provenance": dict(bundle.provenance),
     }
@@ -208,40 +231,6 @@ def _check_sha256(model: Path, expected: str) -> None:
         )
 
 
-def _check_graph(model: Path, labels: LabelSet) -> None:
-    """The graph's input and outputs have the names, types and axes of the contract, and as many classes as `labels`."""
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL  # only looked at, not run
-    options.log_severity_level = 4
-    try:
-        session = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime's errors share no base class of their own
-        raise BundleError(f"{model}: onnxruntime cannot load it ({_one_line(error)})") from None
-    num_classes = len(labels)
-    _check_node(model, "input", session.get_inputs(), INPUT_NAME, (None, None))
-    _check_node(model, "output", session.get_outputs(), STRONG_NAME, (None, None, num_classes))
-    _check_node(model, "output", session.get_outputs(), WEAK_NAME, (None, num_classes))
-
-
-def _check_node(model: Path, kind: str, nodes: list[Any], name: str, axes: tuple[int | None, ...]) -> None:
-    by_name = {node.name: node for node in nodes}
-    if name not in by_name:
-        raise BundleError(f"{model}: no {kind} {name!r}; the graph has {', '.join(sorted(by_name))}")
-    node = by_name[name]
-    if node.type != "tensor(float)" or len(node.shape) != len(axes):
-        raise BundleError(
-            f"{model}: {kind} {name!r} is a {node.type} {node.shape}, the contract is float32 with {len(axes)} axes"
-        )
-    # A symbolic axis (a name or None) is checked when the model first runs.
-    if axes[-1] is not None and isinstance(node.shape[-1], int) and node.shape[-1] != axes[-1]:
-        raise BundleError(
-            f"{model}: {kind} {name!r} has {node.shape[-1]} classes, {MANIFEST_FILE} lists {axes[-1]} labels; "
-            "export the bundle again"
-        )
-    if any(isinstance(length, int) for length, expected in zip(node.shape, axes, strict=True) if expected is None):
-        raise BundleError(f"{model}: {kind} {name!r} has fixed axes {node.shape}; export it with dynamic ones")
-
-
 def _refuse_foreign_folder(folder: Path) -> None:
     if not folder.exists() or (folder / MANIFEST_FILE).is_file():
         return
@@ -257,7 +246,3 @@ def _replace_folder(folder: Path, partial: Path) -> None:
         folder.rename(old)
     partial.rename(folder)
     shutil.rmtree(old, ignore_errors=True)
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())

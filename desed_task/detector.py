@@ -1,7 +1,8 @@
 """Detector: a bundle that listens. Waveform in, scores, events and tags out; the engine of the service without HTTP.
 
 Everything between a waveform and its events happens here: windows, the ONNX graph, stitching, post-processing. The
-service and the evaluation of a bundle both call it, so what is measured is what is served.
+service and the evaluation of a bundle both call it, so what is measured is what is served. A tagger without frames has
+tags and no events.
 
 A waveform is mono float32 (samples,) at the bundle's `sample_rate`, nominally in [-1, 1]; `audio.read_waveform` makes
 one from a file. Recordings of any length are heard through windows (see `windowing`) and times are on the recording's
@@ -20,9 +21,10 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from desed_task.audio.reading import Waveform, read_waveform
-from desed_task.bundle import INPUT_NAME, MODEL_FILE, STRONG_NAME, WEAK_NAME, Bundle, read_bundle
+from desed_task.bundle import MODEL_FILE, Bundle, read_bundle
 from desed_task.errors import AudioError, BundleError, OptionsError
 from desed_task.events import Event
+from desed_task.graph_contract import INPUT_NAME, STRONG_NAME, WEAK_NAME
 from desed_task.postprocessing.pipeline import build_postprocessing
 from desed_task.scores import Scores
 
@@ -81,8 +83,10 @@ class Detector:
         windows = self.bundle.windowing.cut(waveform)
         starts = range(0, len(windows), self._max_batch)
         batches = [self._run(windows[start : start + self._max_batch]) for start in starts]
-        strong, weak = (np.concatenate(values) for values in zip(*batches, strict=True))
-        return self.bundle.windowing.stitch(strong, weak, self.bundle.labels, len(waveform))
+        joined = {name: np.concatenate([batch[name] for batch in batches]) for name in self.bundle.output_names}
+        return self.bundle.windowing.stitch(
+            joined.get(STRONG_NAME), joined[WEAK_NAME], self.bundle.labels, len(waveform)
+        )
 
     def decide(self, scores: Scores, threshold: float | None = None) -> Detections:
         """Scores -> events and tags, with the bundle's post-processing; `threshold` replaces that of every class."""
@@ -101,17 +105,20 @@ class Detector:
         """The events of a recording in any format that `audio.read_waveform` decodes; AudioError otherwise."""
         return self.detect(read_waveform(path, self.bundle.sample_rate))
 
-    def _run(self, windows: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """(windows, samples) -> probabilities: (windows, frames, classes) and (windows, classes)."""
+    def _run(self, windows: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+        """(windows, window_samples) -> by output: `strong` (windows, frames, classes), `weak` (windows, classes)."""
+        names, num_classes = self.bundle.output_names, len(self.bundle.labels)
         try:
-            strong, weak = self._session.run([STRONG_NAME, WEAK_NAME], {INPUT_NAME: windows})
+            outputs = self._session.run(list(names), {INPUT_NAME: windows})
         except Exception as error:  # onnxruntime's errors share no base class of their own
             raise BundleError(f"{self._model}: the graph cannot be run ({' '.join(str(error).split())})") from None
-        num_classes = len(self.bundle.labels)
-        return (
-            self._probabilities(STRONG_NAME, strong, (len(windows), self.bundle.windowing.window_frames, num_classes)),
-            self._probabilities(WEAK_NAME, weak, (len(windows), num_classes)),
-        )
+        shapes = {
+            STRONG_NAME: (len(windows), self.bundle.windowing.window_frames, num_classes),
+            WEAK_NAME: (len(windows), num_classes),
+        }
+        return {
+            name: self._probabilities(name, values, shapes[name]) for name, values in zip(names, outputs, strict=True)
+        }
 
     def _probabilities(self, name: str, values: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.float32]:
         if values.shape != shape:

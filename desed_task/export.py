@@ -31,8 +31,9 @@ from torch.jit._trace import TracerWarning
 
 from desed_task.audio.reading import Waveform, resample
 from desed_task.batch import Inputs
-from desed_task.bundle import INPUT_NAME, STRONG_NAME, WEAK_NAME, Bundle, write_bundle
+from desed_task.bundle import Bundle, write_bundle
 from desed_task.errors import BundleError
+from desed_task.graph_contract import INPUT_NAME, STRONG_NAME, WEAK_NAME
 from desed_task.soundscapes.procedural.bank import ProceduralOptions, build_procedural_soundbank
 from desed_task.soundscapes.soundbank import SAMPLE_RATE as SOUNDBANK_RATE
 from desed_task.soundscapes.soundbank import seeded

@@ -138,6 +138,57 @@ def tiny_bundle(tiny_model: bytes, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 @pytest.fixture(scope="session")
+def tiny_tagger(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a tagger's bundle: no frames, and a graph that hears nothing but chunks of 1 s at 16 kHz.
+
+    waveform (batch, 16000) -> weak (batch, 3): sigmoid of 40 rms - 4 for `loud`, of the opposite for `quiet`, and of -9
+    for `never`. Chunks lie 0.5 s apart, tails are repeated, and clips have the mean logit.
+    """
+    from onnx import TensorProto, helper, numpy_helper
+
+    from desed_task.bundle import Bundle, write_bundle
+    from desed_task.chunking import Chunking
+    from desed_task.labels import LabelSet
+    from desed_task.postprocessing.pipeline import PostProcessingOptions
+    from desed_task.timeline import FrameGrid
+
+    value = helper.make_tensor_value_info
+    constants = {
+        "one": np.array([1], dtype=np.int64),
+        "slopes": np.array([[40.0, -40.0, 0.0]], dtype=np.float32),
+        "offsets": np.array([[-4.0, 4.0, -9.0]], dtype=np.float32),
+    }
+    nodes = [
+        helper.make_node("Mul", ["waveform", "waveform"], ["power"]),
+        helper.make_node("ReduceMean", ["power", "one"], ["energy"], keepdims=1),
+        helper.make_node("Sqrt", ["energy"], ["rms"]),
+        helper.make_node("Mul", ["rms", "slopes"], ["sloped"]),
+        helper.make_node("Add", ["sloped", "offsets"], ["logits"]),
+        helper.make_node("Sigmoid", ["logits"], ["weak"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "loudness",
+        [value("waveform", TensorProto.FLOAT, ["batch", 16000])],
+        [value("weak", TensorProto.FLOAT, ["batch", 3])],
+        [numpy_helper.from_array(array, name) for name, array in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    bundle = Bundle(
+        model_id="tiny tagger",
+        version="1",
+        labels=LabelSet(["loud", "quiet", "never"]),
+        windowing=Chunking(FrameGrid(16000, 160, 1), window_seconds=1.0, hop_seconds=0.5),
+        postprocessing=PostProcessingOptions(),
+        has_frames=False,
+        fixed_view=True,
+    )
+    folder = tmp_path_factory.mktemp("bundles") / "tagger"
+    write_bundle(bundle, bytes(model.SerializeToString()), folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def small_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint of a small CRNN that has really learnt to tell two sounds: `hum` (a low tone) and `hiss` (noise).
 

@@ -33,7 +33,7 @@ COLUMNS: Mapping[str, tuple[tuple[str, ...], ...]] = {
     ),
     "numpy": (
         ("windowing", "chunking"),
-        ("views", "postprocessing"),
+        ("views", "graph_contract", "postprocessing"),
         ("metrics",),
         ("submission", "bundle"),
         ("detector",),

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from desed_task.bundle import MANIFEST_FILE, MODEL_FILE, read_bundle, write_bundle
+from desed_task.chunking import Chunking
 from desed_task.errors import BundleError
 from desed_task.labels import LabelSet
 
@@ -122,4 +123,56 @@ def test_a_manifest_that_cannot_be_right_is_refused(
 ) -> None:
     edit_manifest(folder, edit)
     with pytest.raises(BundleError, match=message):
+        read_bundle(folder)
+
+
+def test_a_detectors_bundle_says_nothing_that_older_code_does_not_read(folder: Path) -> None:
+    tree = json.loads((folder / MANIFEST_FILE).read_text())
+    assert tree["format_version"] == 1
+    assert tree["model"].keys() == {"id", "version", "sha256"}
+    assert tree["windowing"] == {"window_seconds": 10.0, "overlap_frames": 10}
+
+
+def test_a_taggers_bundle_is_read_back_and_is_of_format_2(tiny_tagger: Path, tmp_path: Path) -> None:
+    bundle = read_bundle(tiny_tagger)
+    assert isinstance(bundle.windowing, Chunking)
+    assert (bundle.has_frames, bundle.fixed_view, bundle.output_names) == (False, True, ("weak",))
+    other_view = dataclasses.replace(bundle.windowing, tail="shift", short="zeros", clip_scores="soft", exponent=1.5)
+    other = dataclasses.replace(bundle, windowing=other_view)
+    assert write_bundle(other, (tiny_tagger / MODEL_FILE).read_bytes(), tmp_path / "b").windowing == other_view
+    tree = json.loads((tiny_tagger / MANIFEST_FILE).read_text())
+    assert tree["format_version"] == 2
+    assert tree["model"] | {"sha256": ""} == {
+        "id": "tiny tagger",
+        "version": "1",
+        "sha256": "",
+        "has_frames": False,
+        "fixed_view": True,
+    }
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (lambda tree: tree["model"].update(has_frames=True), "no output 'strong'; the graph has weak"),
+        (lambda tree: tree["model"].update(fixed_view=False), r"'waveform' has fixed axes \['batch', 16000\]"),
+        (lambda tree: tree["windowing"].update(window_seconds=2.0), "has 16000 samples, .* says windows of 32000"),
+        (lambda tree: tree["windowing"].update(hop_seconds=2.0), "do not meet"),
+        (lambda tree: tree["windowing"].update(tail="wrap"), "windowing.tail: .*'tile', 'shift', 'drop' or 'zeros'"),
+        (lambda tree: tree["windowing"].update(overlap_frames=4), "windowing.overlap_frames: unknown key"),
+        (lambda tree: tree["windowing"].pop("hop_seconds"), "windowing.* unknown key"),
+    ],
+)
+def test_a_taggers_manifest_that_cannot_be_right_is_refused(
+    tiny_tagger: Path, tmp_path: Path, edit: Callable[[dict[str, Any]], None], message: str
+) -> None:
+    folder = Path(shutil.copytree(tiny_tagger, tmp_path / "bundle"))
+    edit_manifest(folder, edit)
+    with pytest.raises(BundleError, match=message):
+        read_bundle(folder)
+
+
+def test_frames_that_the_manifest_denies_are_refused(folder: Path) -> None:
+    edit_manifest(folder, lambda tree: tree["model"].update(has_frames=False))
+    with pytest.raises(BundleError, match="gives frame scores, the bundle says that it has none"):
         read_bundle(folder)

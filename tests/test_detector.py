@@ -166,3 +166,34 @@ def test_reading_a_bundle_needs_no_training_code() -> None:
 
 def test_the_bundle_is_at_hand(detector: Detector, tiny_bundle: Path) -> None:
     assert detector.bundle == read_bundle(tiny_bundle)
+
+
+@pytest.fixture(scope="module")
+def tagger(tiny_tagger: Path) -> Detector:
+    return Detector(tiny_tagger, device="cpu", num_threads=1, max_batch=4)
+
+
+@pytest.mark.parametrize("num_samples", [0, 1, 600, 16_000, 16_001, 100_000])
+def test_a_tagger_of_a_fixed_view_hears_any_length(tagger: Detector, num_samples: int) -> None:
+    """Its graph would refuse any other length than 16000."""
+    tagger.warm_up()
+    scores = tagger.scores(np.full(num_samples, 0.5, dtype=np.float32))
+    assert scores.frame_values is None
+    loudness = 40 * (0.5 if num_samples else 0.0) - 4
+    expected = [1 / (1 + np.exp(-logit)) for logit in (loudness, -loudness, -9.0)]
+    np.testing.assert_allclose(scores.clip_values, expected, rtol=1e-3, atol=1e-6)
+
+
+def test_a_tagger_without_frames_has_tags_and_no_events(tagger: Detector) -> None:
+    decided = tagger.decide(tagger.scores(tone_in_silence(3, (0.0, 3.0))), threshold=0.1)
+    assert decided.events == ()
+    assert [label for label, _ in decided.tags] == ["loud", "never", "quiet"]
+    assert tagger.detect(tone_in_silence(3, (0.0, 3.0))) == []
+
+
+def test_a_taggers_clip_score_is_the_mean_logit_of_its_chunks(tagger: Detector) -> None:
+    # chunks of 1.5 s: 0-1 (rms .1), 0.5-1.5 (half of it .1, half .3), 1-1.5 twice (rms .3)
+    waveform = np.repeat(np.array([0.1, 0.1, 0.3], dtype=np.float32), 8000)
+    logits = [40 * rms - 4 for rms in (0.1, np.sqrt((0.01 + 0.09) / 2), 0.3)]
+    expected = 1 / (1 + np.exp(-np.mean(logits)))
+    assert tagger.scores(waveform).clip_values[0] == pytest.approx(expected, rel=1e-4)
