@@ -5,9 +5,10 @@ nodes are exactly `abstract`: they group others and label no clip. 67 carry `bla
 too.
 
 A system's classes are some of the nodes. `Ontology.restrict` gives the relations among them, as sparse boolean
-matrices. With abstract nodes `removed`, as published (PSLA), ways that lead over them are cut: of AudioSet's 527 classes
-378 pairs of parent and child, 767 of ancestor and descendant; of FSD50K's 200, of which three are abstract themselves,
-156 and 304. With abstract nodes `traversed` descent goes on over them: 378 and 835; 172 and 331.
+matrices. With abstract nodes `removed`, as published (PSLA), ways that lead over them are cut: among the 527 classes of
+AudioSet are 378 pairs of parent and child and 767 of ancestor and descendant, among the 200 of FSD50K, of which three
+are abstract themselves, 156 and 304. With abstract nodes `traversed` descent goes on over them: 378 and 835, 172 and
+331.
 """
 
 from __future__ import annotations

@@ -1,0 +1,251 @@
+"""Add labels that clips should have had: missing children and ancestors that a model hears (PSLA's label enhancement).
+
+    python recipes/enhance_labels.py --data_path fsd50k_tr_full.json --label_csv class_labels_indices.csv \\
+        --ontology ontology.json --predictions cross_fitted.npz
+    python recipes/enhance_labels.py --data_path train.json --label_csv class_labels_indices.csv \\
+        --ontology ontology.json --predictions predictions.csv --in_sample --thresholds mean median 25 10 5
+    python recipes/enhance_labels.py --data_path train.json --label_csv ... --ontology ... --upper_bounds
+
+--predictions: an npz of clip scores whose `folds` say in which fold's held-out part a clip was scored (cross-fitted),
+or PSLA's predictions.csv, rows in the order of the list. Predictions of models that saw the clips confirm the labels
+that they were trained on, so they are taken with --in_sample only. Written beside the list, or to --output_dir, for
+each threshold p and each t of type1, type2 and type1_2:
+
+    <list>_<t>_<p>.json (or .csv)   the list with more labels, sorted
+    <list>_<t>_<p>_weight.csv       its sampling weights
+    <list>_enhancement_<p>.csv      per class: threshold, labels before, added by each type
+    <list>_label_errors.csv         per pair of child and parent: clips with the child, and without the parent
+    <list>_<t>_<p>_soft.npz         with --soft: targets in which an added label weighs what the model says of it
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import logging
+from argparse import Namespace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from desed_task.command_line import RecipeParser, run_recipe, show
+from desed_task.data.corpora.class_tables import ClassTable, read_class_table
+from desed_task.errors import DesedTaskError, OptionsError
+from desed_task.formats.clip_scores import CLIP_SCORES_SUFFIX, ClipScores, read_clip_scores, write_clip_scores
+from desed_task.labelling.class_balance import sampling_weights
+from desed_task.labelling.enhancement import (
+    THRESHOLDS,
+    Enhancement,
+    Probs,
+    Threshold,
+    class_thresholds,
+    enhance,
+    label_errors,
+    soft_targets,
+)
+from desed_task.labelling.label_lists import LabelList, read_label_list
+from desed_task.labelling.ontology import ClassGraph, read_ontology
+from desed_task.labelling.pairs import LabelPairs, pair_labels
+from desed_task.labelling.prediction_rows import read_prediction_rows, require_targets
+from desed_task.labelling.weight_files import weight_path, write_weights
+from desed_task.labels import LabelSet
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class _Job:
+    """What is enhanced, by what, and where the results go."""
+
+    clips: LabelList
+    labels: LabelPairs
+    table: ClassTable
+    graph: ClassGraph
+    skipped: tuple[int, ...]
+    folder: Path
+
+    def path(self, ending: str) -> Path:
+        return self.folder / f"{self.clips.stem.name}{ending}"
+
+
+def main(argv: Sequence[str]) -> int:
+    """Read, enhance with every threshold that is asked for, write, print what was added."""
+    arguments = _parser().parse_args(argv)
+    job = _build_job(arguments)
+    if arguments.upper_bounds:
+        show(_counts("-inf", enhance(job.labels, job.graph, skipped=job.skipped)))
+        return 0
+    probs = _read_probs(arguments, job) if set(arguments.thresholds) != {"none"} else None
+    job.folder.mkdir(parents=True, exist_ok=True)
+    _write_label_errors(job)
+    for threshold in dict.fromkeys(arguments.thresholds):
+        if threshold == "none" or probs is None:
+            weights = sampling_weights(job.clips.labels, len(job.table.mids))
+            write_weights(weights, job.path("_weight.csv"))
+            continue
+        _enhance_at(threshold, probs, job, arguments.soft)
+    _LOG.info("written to %s", job.folder)
+    return 0
+
+
+def _enhance_at(threshold: Threshold, probs: Probs, job: _Job, soft: bool) -> None:
+    limits = class_thresholds(probs, job.labels, threshold)
+    enhancement = enhance(job.labels, job.graph, probs, limits, job.skipped)
+    for kind, added in enhancement.added.items():
+        whole = job.labels.union(added).per_clip()
+        path = job.path(f"_{kind}_{threshold}{job.clips.path.suffix}")
+        _write_text(job.clips.text_with(whole, job.table.mids, job.table.names), path)
+        write_weights(sampling_weights(whole, len(job.table.mids)), weight_path(path))
+        if soft:
+            targets = soft_targets(job.labels, added, probs)
+            scores = ClipScores(job.clips.audio_ids, targets, LabelSet(job.table.names))
+            write_clip_scores(scores, path.with_name(f"{path.stem}_soft{CLIP_SCORES_SUFFIX}"))
+    _write_class_report(enhancement, limits, threshold, job)
+    show(_counts(threshold, enhancement))
+
+
+def _build_job(arguments: Namespace) -> _Job:
+    table = read_class_table(arguments.label_csv)
+    if not table.mids:
+        raise OptionsError(f"--label_csv {arguments.label_csv}: has no mids; name class_labels_indices.csv")
+    unknown = [mid for mid in arguments.skip if mid not in table.mids]
+    if unknown:
+        raise OptionsError(f"--skip {unknown[0]}: no mid of {arguments.label_csv}; leave it out")
+    graph = read_ontology(arguments.ontology).restrict(table.mids, arguments.abstract)
+    if graph.unknown:
+        _LOG.warning("%d classes are not in the ontology, such as %s", len(graph.unknown), graph.unknown[0])
+    clips = read_label_list(arguments.data_path, table.mids)
+    return _Job(
+        clips,
+        pair_labels(clips.labels, len(table.mids)),
+        table,
+        graph,
+        tuple(table.mids.index(mid) for mid in arguments.skip),
+        arguments.output_dir or arguments.data_path.parent,
+    )
+
+
+def _read_probs(arguments: Namespace, job: _Job) -> Probs:
+    """(clips, classes) in the order of the list and of the table of classes."""
+    path = arguments.predictions
+    if path is None:
+        raise OptionsError("--predictions: name the model's predictions on the list, or ask for --upper_bounds")
+    if path.suffix.lower() != CLIP_SCORES_SUFFIX:
+        if not arguments.in_sample:
+            raise OptionsError(
+                f"--predictions {path}: rows of text do not say that their model had not seen the clips; give "
+                f"cross-fitted predictions (.npz with folds), or --in_sample to take these as published"
+            )
+        probs = read_prediction_rows(path, len(job.clips), len(job.table.mids))
+        if arguments.target is not None:
+            require_targets(arguments.target, job.labels)
+        return probs
+    if arguments.target is not None:
+        raise OptionsError("--target: belongs to predictions.csv; an npz names its clips")
+    scores = read_clip_scores(path)
+    _require_cross_fitted(scores, path, arguments.in_sample)
+    return _aligned(scores, path, job)
+
+
+def _require_cross_fitted(scores: ClipScores, path: Path, in_sample: bool) -> None:
+    if in_sample:
+        return
+    folds = 0 if scores.folds is None else len(np.unique(scores.folds))
+    if folds < 2:
+        why = "has no folds" if folds == 0 else "is of a single fold"
+        raise OptionsError(
+            f"--predictions {path}: {why}, so it is not known that its models had not seen the clips; give cross-fitted "
+            f"predictions, or --in_sample to take these as published"
+        )
+
+
+def _aligned(scores: ClipScores, path: Path, job: _Job) -> NDArray[np.float32]:
+    columns = job.table.mids if job.table.mids[0] in scores.labels else job.table.names
+    try:
+        of_classes = scores.with_labels(LabelSet(columns))
+        rows = {audio_id: row for row, audio_id in enumerate(of_classes.audio_ids)}
+        of_classes.select(tuple(dict.fromkeys(job.clips.audio_ids)))  # says which clip has no scores
+    except DesedTaskError as error:
+        raise OptionsError(f"--predictions {path}: {error}; predict all clips of {job.clips.path}") from None
+    return of_classes.probs[[rows[audio_id] for audio_id in job.clips.audio_ids]]
+
+
+def _write_class_report(enhancement: Enhancement, limits: NDArray[np.float64], threshold: Threshold, job: _Job) -> None:
+    before = job.labels.class_counts()
+    added = {kind: pairs.class_counts() for kind, pairs in enhancement.added.items()}
+    rows = [
+        (
+            *(index, mid, name, before[index], "" if np.isnan(limits[index]) else f"{limits[index]:.9g}"),
+            *(counts[index] for counts in added.values()),
+            before[index] + added["type1_2"][index],
+        )
+        for index, (mid, name) in enumerate(zip(job.table.mids, job.table.names, strict=True))
+    ]
+    header = ("index", "mid", "display_name", "clips", "threshold", *(f"added_{kind}" for kind in added), "clips_after")
+    _write_csv([header, *rows], job.path(f"_enhancement_{threshold}.csv"))
+
+
+def _write_label_errors(job: _Job) -> None:
+    errors = label_errors(job.labels, job.graph)
+    mids, names = job.table.mids, job.table.names
+    columns = zip(errors.child, errors.parent, errors.num_clips, errors.num_without_parent, strict=True)
+    rows = [(mids[c], names[c], mids[p], names[p], clips, without) for c, p, clips, without in columns]
+    header = ("mid", "display_name", "parent_mid", "parent_name", "clips", "clips_without_parent")
+    _write_csv([header, *rows], job.path("_label_errors.csv"))
+
+
+def _counts(threshold: str, enhancement: Enhancement) -> str:
+    before = len(enhancement.original)
+    parts = [
+        f"{kind} {before + len(added)} (+{100 * len(added) / max(before, 1):.1f} %)"
+        for kind, added in enhancement.added.items()
+    ]
+    return f"threshold {threshold}: {before} labels -> {', '.join(parts)}"
+
+
+def _write_csv(rows: Iterable[Sequence[object]], path: Path) -> None:
+    with io.StringIO(newline="") as stream:
+        csv.writer(stream, lineterminator="\n").writerows(rows)
+        _write_text(stream.getvalue(), path)
+
+
+def _write_text(text: str, path: Path) -> None:
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)
+
+
+def _parser() -> RecipeParser:
+    parser = RecipeParser(description="Add missing labels of ancestors and children that a model hears.")
+    add = parser.add_argument
+    add(
+        "--data_path",
+        "--datafile_path",
+        type=Path,
+        required=True,
+        help="the list: a json with wav and labels, or dev.csv of FSD50K (of which the split train is enhanced)",
+    )
+    add("--label_csv", "--label_indices_path", type=Path, required=True, help="class_labels_indices.csv of the list")
+    add("--ontology", type=Path, required=True, help="AudioSet's ontology.json")
+    add("--predictions", type=Path, help="cross-fitted .npz, or predictions.csv with --in_sample")
+    add("--target", type=Path, help="target.csv beside predictions.csv: checks that the rows are those of the list")
+    add("--in_sample", action="store_true", help="take predictions of models that may have seen the clips")
+    add("--thresholds", nargs="+", choices=THRESHOLDS, default=["mean"], help="of the probabilities on labelled clips")
+    add(
+        "--abstract",
+        choices=("removed", "traversed"),
+        default="removed",
+        help="abstract nodes of the ontology: as published, or descent goes on over them",
+    )
+    add("--skip", nargs="+", default=[], metavar="MID", help="classes from which nothing is concluded")
+    add("--soft", action="store_true", help="also write targets with the probabilities of added labels")
+    add("--upper_bounds", action="store_true", help="only print how many labels there would be at threshold -inf")
+    add("--output_dir", type=Path, help="where to write (beside the list)")
+    return parser
+
+
+if __name__ == "__main__":
+    run_recipe(main)
