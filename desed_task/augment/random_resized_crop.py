@@ -1,9 +1,9 @@
 """A random part of the spectrogram, stretched to the size of the whole (Szegedy et al. 2014, arXiv 1409.4842).
 
 Per clip: a box of `area` of the spectrogram, its ratio of mel frames to bands drawn evenly in the logarithm from
-`ratio`, anywhere in the spectrogram. A box that is larger than the spectrogram along one axis is drawn again, ten times;
-then it is the middle part whose ratio is nearest (torchvision's rules, with which the drawing agrees). Values between
-are interpolated linearly from those in the box.
+`ratio`, anywhere in the spectrogram. A box that is larger than the spectrogram along one axis is drawn again, ten
+times; then it is the middle part whose ratio is nearest. These are torchvision's rules. Values between are interpolated
+linearly from those in the box.
 
 Tags stay. Strong labels have times, which a part that is stretched would tear from the sound: clips that have them are
 left alone, and so are clips with embeddings, of which no part can be taken.

@@ -1,7 +1,7 @@
 """SpecAugment: runs of bands and of frames that a model does not hear (Park et al. 2019, arXiv 1904.08779).
 
-Per clip, with `probability`, n of `num_masks` times: one run of bands, its width drawn evenly up to `max_bands`, and one
-run of frames up to `max_frames`; both anywhere. Widths are numbers of bands and frames, or shares of all of them.
+Per clip, with `probability`, n of `num_masks` times: one run of bands, its width drawn evenly up to `max_bands`, and
+one run of frames up to `max_frames`; both anywhere. Widths are numbers of bands and frames, or shares of all of them.
 
     PSLA, AST    domain log, one of each, up to 48 bands and 192 frames, filled with 0
     FSD50K       domain normalised, probability .5, 1 or 2 of each, up to .15 of the bands and .2 of the frames, filled

@@ -153,3 +153,45 @@ def test_a_mask_wider_than_the_bands_is_cut_to_them() -> None:
 def test_impossible_numbers_of_pieces_are_refused(num_bands: tuple[int, int]) -> None:
     with pytest.raises(ValidationError, match="not a fewest, at least 1, and a most"):
         FilterAugmentOptions(num_bands=num_bands)
+
+
+def of_weak_clips(num_clips: int = 400) -> tuple[Inputs, Targets]:
+    """Clip i holds i everywhere, and i / 1000 as its tag."""
+    number = torch.arange(float(num_clips))
+    weak = (number / 1000).view(-1, 1).repeat(1, 2)
+    has_weak = torch.ones(num_clips, dtype=torch.bool)
+    return Inputs(number.view(-1, 1, 1).repeat(1, 4, 3)), Targets(weak[:, None], weak, ~has_weak, has_weak)
+
+
+def test_a_share_per_clip_mixes_tags_as_it_mixes_sounds() -> None:
+    inputs, targets = of_weak_clips()
+    options = MixupOptions(domain="normalised", per="clip", probability=1.0, alpha=0.3, larger=True)
+    mixup = Mixup(options)
+    assert mixup.domain == "normalised"
+    output, known = mixup(inputs, targets, np.random.default_rng(0))
+    torch.testing.assert_close(output.mel[:, 0, 0] / 1000, known.weak[:, 0])
+    partner, weight = mixup._draw(targets, np.random.default_rng(0))
+    assert sorted(partner.tolist()) == list(range(400))
+    assert weight.min() >= 0.5
+    # max(l, 1 - l) of l ~ Beta(.3, .3): 1/2 + the mean distance from 1/2, which a sum over a grid gives
+    drawn = np.random.default_rng(1).beta(0.3, 0.3, 100_000)
+    assert float(weight.mean()) == pytest.approx(0.5 + np.abs(drawn - 0.5).mean(), abs=0.02)
+
+
+def test_mixing_can_be_decided_per_clip() -> None:
+    inputs, targets = of_weak_clips()
+    output, known = Mixup(MixupOptions(per="clip", probability=0.25, alpha=10.0))(
+        inputs, targets, np.random.default_rng(0)
+    )
+    mixed = (output.mel != inputs.mel).flatten(1).any(dim=1)
+    assert int(mixed.sum()) == pytest.approx(100, abs=25)
+    assert torch.equal(known.weak[~mixed], targets.weak[~mixed])
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_groups_never_mix_with_a_share_per_clip_either(seed: int) -> None:
+    values = mixed(seed, per="clip")[0].mel[:, 0, 0]
+    rounding = 1e-5
+    assert 1 - rounding <= values[STRONG].min() <= values[STRONG].max() <= 4 + rounding
+    assert 5 - rounding <= values[WEAK].min() <= values[WEAK].max() <= 8 + rounding
+    assert values[UNLABELED].tolist() == [9, 10, 11, 12]
