@@ -1,13 +1,14 @@
-"""From frames to the clip: poolings of frame scores, and the heads of PSLA that score frames and pool them.
+"""From frames to the clip: poolings of frame scores, and heads that score frames and pool them.
 
 Poolings of frame probabilities p_t (Wang et al. 2019, arXiv 1810.09050; names as AudioTagging Done Right has them) are
 weighted means over time, all but `max`: ave with weights 1, lin with p_t, exp with exp(p_t), att with a softmax over
 time of attention logits of the frame's class.
 
-Heads (Gong et al. 2021, arXiv 2102.01243) turn the features of frames into Predictions; their parameters bear the
-published names. Frame probabilities are those that their clip probabilities average: of several heads the sum over
-heads, with the learned head weights. These weights sum to 1 at the start but are free, as published, so that a
-probability can leave [0, 1]; the clamp of its logit brings it back. `softmax_heads` forbids that instead.
+Heads turn the features of frames into Predictions: a linear layer, or those of PSLA (Gong et al. 2021, arXiv
+2102.01243), whose parameters bear the published names. The frame probabilities of the latter are those that their clip
+probabilities average: of several heads the sum over heads, with the learned head weights. These weights sum to 1 at the
+start but are free, as published, so that a probability can leave [0, 1]; the clamp of its logit brings it back.
+`softmax_heads` forbids that instead.
 """
 
 from __future__ import annotations
@@ -40,14 +41,21 @@ def logit_of(probs: Tensor) -> Tensor:
     return torch.logit(probs, eps=PROBABILITY_FLOOR)
 
 
-def score_frames(features: Tensor, classifier: nn.Linear) -> Predictions:
-    """A linear layer on each frame, and on their mean for the clip.
+class LinearHead(nn.Linear):
+    """A linear layer on each frame and, for the clip, on their mean. (batch, channels, frames) -> Predictions.
 
-    features: (batch, channels, frames). In float32 also where the network is in mixed precision.
+    Like every head it works in float32 also where the network is in mixed precision.
     """
-    with torch.autocast(features.device.type, enabled=False):
-        strong: Tensor = classifier(features.to(classifier.weight.dtype).transpose(1, 2))
-        return Predictions(strong, strong.mean(dim=1))
+
+    def __init__(self, channels: int, num_classes: int, dropout: float = 0.0) -> None:
+        super().__init__(channels, num_classes)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, features: Tensor) -> Predictions:  # type: ignore[override]  # (not a tensor)
+        """Features -> Predictions, see the class."""
+        with torch.autocast(features.device.type, enabled=False):
+            strong = super().forward(self.dropout(features.to(self.weight.dtype).transpose(1, 2)))
+            return Predictions(strong, strong.mean(dim=1))
 
 
 class MeanHead(nn.Module):

@@ -10,13 +10,13 @@ import torch
 from desed_task.models.pooling import (
     AttentionHead,
     AttentionName,
+    LinearHead,
     MeanHead,
     MultiHeadAttention,
     PoolingName,
     build_head,
     build_pooling,
     logit_of,
-    score_frames,
 )
 
 # One clip, two frames, one class.
@@ -46,10 +46,10 @@ def test_certainty_has_a_logit() -> None:
 
 
 def test_a_linear_layer_scores_frames_and_their_mean() -> None:
-    classifier = torch.nn.Linear(2, 1)
-    torch.nn.init.ones_(classifier.weight)
-    torch.nn.init.zeros_(classifier.bias)
-    predictions = score_frames(torch.tensor([[[1.0, 3.0], [0.0, 2.0]]]), classifier)
+    head = LinearHead(2, 1)
+    torch.nn.init.ones_(head.weight)
+    torch.nn.init.zeros_(head.bias)
+    predictions = head(torch.tensor([[[1.0, 3.0], [0.0, 2.0]]]))
     assert predictions.strong_probs.logit().flatten().tolist() == pytest.approx([1.0, 5.0], abs=1e-4)
     assert predictions.weak_logits.item() == 3.0
 
@@ -78,9 +78,9 @@ def test_head_weights_are_free_as_published_or_sum_to_one() -> None:
     for softmax_heads, expected in ((False, 1.0), (True, torch.tensor(4.0).sigmoid().item())):
         head = MultiHeadAttention(1, 1, num_heads=2, softmax_heads=softmax_heads)
         with torch.no_grad():
-            for cla in head.cla:
-                cla.weight.fill_(1.0)
-                cla.bias.zero_()
+            for name, value in head.named_parameters():
+                if name.startswith("cla"):
+                    value.fill_(float(name.endswith("weight")))
             head.head_weight.copy_(torch.tensor([0.9, 0.6]))
         predictions = head(features)
         assert predictions.weak_probs.item() == pytest.approx(expected, abs=1e-6)
@@ -116,6 +116,6 @@ def test_a_clip_lies_between_its_least_and_its_greatest_frame(num_heads: int, ac
 def test_scores_are_float32_in_mixed_precision() -> None:
     features = torch.randn(2, 6, 5)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        both = (*(build_head(heads, 6, 3)(features.bfloat16()) for heads in (0, 1, 4)),)
-        both = (*both, score_frames(features.bfloat16(), torch.nn.Linear(6, 3)))
-    assert {predictions.weak_logits.dtype for predictions in both} == {torch.float32}
+        heads = (LinearHead(6, 3), *(build_head(num_heads, 6, 3) for num_heads in (0, 1, 4)))
+        predictions = [head(features.bfloat16()) for head in heads]
+    assert {each.weak_logits.dtype for each in predictions} == {torch.float32}
