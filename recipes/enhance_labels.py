@@ -157,8 +157,8 @@ def _require_cross_fitted(scores: ClipScores, path: Path, in_sample: bool) -> No
     if folds < 2:
         why = "has no folds" if folds == 0 else "is of a single fold"
         raise OptionsError(
-            f"--predictions {path}: {why}, so it is not known that its models had not seen the clips; give cross-fitted "
-            f"predictions, or --in_sample to take these as published"
+            f"--predictions {path}: {why}, so it does not say that its models had not seen the clips; give "
+            f"cross-fitted predictions, or --in_sample to take these as published"
         )
 
 

@@ -31,7 +31,7 @@ def read_prediction_rows(path: Path, num_clips: int, num_classes: int) -> NDArra
 
 
 def require_targets(path: Path, labels: LabelPairs) -> None:
-    """CorpusError unless the table at `path` (target.csv) holds 1 for these labels alone: so its order is the list's."""
+    """CorpusError unless the table at `path` (target.csv) holds 1 for these labels alone, in the list's order."""
     rows = read_prediction_rows(path, labels.num_clips, labels.num_classes)
     expected = np.zeros_like(rows)
     expected[labels.clips, labels.classes] = 1.0

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 from desed_task.errors import CorpusError
 
+_REMEDY = "write it with recipes/sampling_weights.py"
+
 
 def weight_path(list_path: Path) -> Path:
     """The name of a list's file of weights."""
@@ -31,22 +33,14 @@ def read_weights(path: Path, num_clips: int | None = None) -> NDArray[np.float64
     """(clips,); CorpusError for a line that is no number above or equal to 0, or for another number of clips."""
     try:
         lines = path.read_text(encoding="utf-8").split()
-    except OSError as error:
-        raise CorpusError(
-            f"{path}: cannot be read ({error.strerror}); write it with recipes/sampling_weights.py"
-        ) from None
-    except UnicodeDecodeError:
-        raise CorpusError(f"{path}: not a text file of weights; write it with recipes/sampling_weights.py") from None
-    try:
         weights = np.array(lines, dtype=np.float64)
-    except ValueError as error:
+    except OSError as error:
+        raise CorpusError(f"{path}: cannot be read ({error.strerror}); {_REMEDY}") from None
+    except ValueError as error:  # a line that is no number, or bytes that are no text
         raise CorpusError(f"{path}: {error}; a file of weights has one number per line") from None
     wrong = np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))
     if len(wrong):
-        raise CorpusError(f"{path}, row {wrong[0] + 1}: {weights[wrong[0]]:g} is no weight; write the file again")
+        raise CorpusError(f"{path}, row {wrong[0] + 1}: {weights[wrong[0]]:g} is no weight; {_REMEDY}")
     if num_clips is not None and len(weights) != num_clips:
-        raise CorpusError(
-            f"{path}: {len(weights)} weights for a list of {num_clips} clips; write it again with "
-            f"recipes/sampling_weights.py"
-        )
+        raise CorpusError(f"{path}: {len(weights)} weights for a list of {num_clips} clips; {_REMEDY}")
     return weights
