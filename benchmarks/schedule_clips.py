@@ -14,8 +14,9 @@ from desed_task.data.dataset import BatchDataset
 from desed_task.data.resident import build_excerpts
 from desed_task.data.stored_source import StoredSource
 from desed_task.events import Event
-from desed_task.experiment import SedOptions, build_grid
+from desed_task.experiment import SedOptions
 from desed_task.labels import LabelSet
+from desed_task.system import build_grid
 
 # Synthetic strong, weak and unlabeled clips of DESED.
 NUM_CLIPS: Mapping[str, tuple[int, int, int]] = {"full": (10_000, 1_420, 14_412), "small": (8, 8, 16)}

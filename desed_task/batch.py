@@ -73,6 +73,9 @@ class Predictions:
         strong = self.strong_logits
         if strong is None:
             return self
+        given = strong.shape[1]  # while a graph is traced, a tensor that must not be asked
+        if type(given) is int and given == num_frames:
+            return self
         missing = strong[:, -1:].expand(-1, num_frames, -1)
         return replace(self, strong_logits=torch.cat([strong, missing], dim=1)[:, :num_frames])
 

@@ -1,18 +1,15 @@
-"""Composition root: the options of a detector, what is built from them, and the course of a training.
+"""The detector: its options, what is built from them, and the course of its training.
 
-The only file that knows every variant. A training: read the conf, check everything, pack the audio, fit, then score
-the best student and teacher on the test set. What a checkpoint stores (`describe`) is enough to test, serve or export
-it without the conf it came from.
+A training: read the conf, check everything, pack the audio, fit, then score the best student and teacher on the test
+set. What detectors share with taggers is in `system`, what there is to choose from in `variants`.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -21,32 +18,24 @@ from pydantic import Field, model_validator
 from pytorch_lightning import seed_everything
 from torch import nn
 
-from desed_task.audio.reading import read_waveform
-from desed_task.augment.filter_augment import FilterAugment, FilterAugmentOptions
-from desed_task.augment.frequency_mask import FrequencyMask, FrequencyMaskOptions
-from desed_task.augment.mixup import Mixup, MixupOptions
+from desed_task.augment.mixup import MixupOptions
 from desed_task.clips import ClipSet, Supervision, join_clip_sets
-from desed_task.data.corpora.desed import DesedOptions, read_desed
-from desed_task.data.corpora.esc import EscOptions, read_esc
-from desed_task.data.corpora.folder import FolderOptions, read_folder
-from desed_task.data.corpora.soundscapes import SoundscapesOptions, read_soundscapes
 from desed_task.data.dataset import CPU, BatchDataset
-from desed_task.data.joined import JoinedStore, open_stores
+from desed_task.data.joined import open_stores
 from desed_task.data.online_options import OnlineOptions
 from desed_task.data.online_scenes import OnlineScenes
-from desed_task.data.resident import AskedResidence, build_excerpts
+from desed_task.data.resident import build_excerpts
 from desed_task.data.source import Share, Source
-from desed_task.data.store import PackedStore
 from desed_task.data.stored_source import StoredSource
 from desed_task.errors import CheckpointError, CorpusError, OptionsError
 from desed_task.events import EventTable
-from desed_task.features.logmel import LogMel, LogMelOptions
+from desed_task.features.frontend import Frontend
+from desed_task.features.logmel import LogMelOptions
 from desed_task.labels import LabelSet
 from desed_task.metrics.report import Report, evaluate
-from desed_task.models.crnn import CRNN, CRNNOptions
+from desed_task.models.crnn import CRNNOptions
 from desed_task.options import Options, check_options
-from desed_task.postprocessing.pipeline import PostProcessing, PostProcessingOptions, build_postprocessing
-from desed_task.prediction import predict
+from desed_task.postprocessing.pipeline import build_postprocessing
 from desed_task.published.checkpoint import (
     HYPER_PARAMETERS,
     MODELS,
@@ -57,33 +46,28 @@ from desed_task.published.checkpoint import (
 )
 from desed_task.published.years import ScalerRange
 from desed_task.scores import Scores
+from desed_task.system import (
+    HeardOptions,
+    System,
+    SystemOptions,
+    build_augmentations,
+    build_frontend,
+    build_grid,
+    build_model,
+    decoded_waveforms,
+    describe,
+    load_models,
+    predict_waveforms,
+    stored_tree,
+)
 from desed_task.timeline import FrameGrid
-from desed_task.training.energy import EnergyOptions
-from desed_task.training.run_folder import code_version, find_checkpoint
-from desed_task.training.sed_module import CHECKPOINT_KEY, SedModule
-from desed_task.training.step import Augmentation
+from desed_task.training.run_folder import find_checkpoint
+from desed_task.training.sed_module import SedModule
 from desed_task.training.training_options import TrainingOptions
+from desed_task.variants import CORPORA, AugmentationOptions, Corpus, Features, Model, TrainingCorpus
 from desed_task.windowing import Windowing
 
-CHECKPOINT_FORMAT = 1
-
-Corpus = Annotated[SoundscapesOptions | DesedOptions | EscOptions | FolderOptions, Field(discriminator="name")]
-TrainingCorpus = Annotated[
-    SoundscapesOptions | DesedOptions | EscOptions | FolderOptions | OnlineOptions, Field(discriminator="name")
-]
-CORPORA: dict[str, Callable[[Any, Supervision, Collection[str] | None], ClipSet]] = {
-    "soundscapes": read_soundscapes,
-    "desed": read_desed,
-    "esc10": read_esc,
-    "esc50": read_esc,
-    "folder": read_folder,
-}
-AugmentationOptions = Annotated[MixupOptions | FilterAugmentOptions | FrequencyMaskOptions, Field(discriminator="name")]
-AUGMENTATIONS: dict[str, Callable[[Any], Augmentation]] = {
-    "mixup": Mixup,
-    "filter_augment": FilterAugment,
-    "frequency_mask": FrequencyMask,
-}
+RECIPE = "recipes/train_sed.py"
 
 
 class TrainingSource(Options):
@@ -110,16 +94,9 @@ class EvaluationSource(Options):
     )
 
 
-class DataOptions(Options):
+class DataOptions(HeardOptions):
     """What is trained on, selected by and tested on."""
 
-    store: Path = Field(Path("data/store"), description="Where packed waveforms are kept.")
-    residence: AskedResidence = Field(
-        "auto",
-        description="Where training clips lie: mapped (read from the store), resident (all in the memory of the "
-        "training's device), or auto: resident on a GPU half of whose free memory suffices.",
-    )
-    clip_seconds: float = Field(10.0, gt=0, description="Length of a training clip and of the window a model hears.")
     overlap_frames: int = Field(16, ge=0, description="Frames that neighbouring windows of a longer recording share.")
     train: tuple[TrainingSource, ...] = Field(min_length=1, description="The sources of each batch.")
     validation: tuple[EvaluationSource, ...] = Field(min_length=1, description="What the student is selected by.")
@@ -135,28 +112,18 @@ class DataOptions(Options):
     )
 
 
-class SedOptions(Options):
+class SedOptions(SystemOptions):
     """A detector: its classes, front-end, model, data, training and post-processing."""
 
-    labels: tuple[str, ...] = Field(min_length=1, description="Class names in the order of every class axis.")
-    features: LogMelOptions = Field(LogMelOptions(), description="From a waveform to what the model hears.")
-    model: CRNNOptions = Field(CRNNOptions(), description="The network.")
+    features: Features = Field(LogMelOptions(), description="From a waveform to what the model hears.")
+    model: Model = Field(CRNNOptions(), description="The network.")
     augmentations: tuple[AugmentationOptions, ...] = Field((MixupOptions(),), description="In the order of their use.")
     data: DataOptions = Field(description="What is trained on, selected by and tested on.")
     training: TrainingOptions = Field(TrainingOptions(), description="The course of the training.")
-    postprocessing: PostProcessingOptions = Field(
-        PostProcessingOptions(), description="From scores to events, in tests and in the service alike."
-    )
-    energy: EnergyOptions = Field(EnergyOptions(), description="How energy is metered.")
 
     @model_validator(mode="after")
     def _consistent(self) -> SedOptions:
-        labels, grid = LabelSet(self.labels), build_grid(self)
-        build_postprocessing(self.postprocessing, labels, grid)
-        if self.model.bands_left(self.features.n_mels) < 1:
-            raise ValueError(
-                f"model.pooling leaves nothing of features.n_mels {self.features.n_mels}; pool less or take more bands"
-            )
+        grid = build_grid(self)
         window_frames = grid.num_frames(grid.num_samples(self.data.clip_seconds))
         if self.data.overlap_frames >= window_frames:
             raise ValueError(
@@ -183,41 +150,7 @@ class SedOptions(Options):
         return self.model_copy(update={"data": self.data.model_copy(update=data)})
 
 
-@dataclass(frozen=True)
-class System:
-    """A detector that can be run: options, models by name (student, teacher), front-end and everything around them."""
-
-    options: SedOptions
-    models: Mapping[str, nn.Module]
-    frontend: LogMel
-    labels: LabelSet
-    grid: FrameGrid
-    windowing: Windowing
-    postprocessing: PostProcessing
-
-    def to(self, device: torch.device) -> System:
-        """Move models and front-end, in place."""
-        for module in (*self.models.values(), self.frontend):
-            module.to(device)
-        return self
-
-
-def build_grid(options: SedOptions) -> FrameGrid:
-    """The clocks of the model."""
-    return FrameGrid(options.features.sample_rate, options.features.hop_length, options.model.time_pooling)
-
-
-def build_model(options: SedOptions) -> nn.Module:
-    """An untrained model."""
-    return CRNN(options.model, options.features.n_mels, len(options.labels))
-
-
-def build_frontend(options: SedOptions, exportable: bool = False) -> LogMel:
-    """waveform -> what the model hears; `exportable` has only operators that every ONNX execution provider runs."""
-    return LogMel(options.features, exportable)
-
-
-def build_system(options: SedOptions, models: Mapping[str, nn.Module]) -> System:
+def build_system(options: SedOptions, models: Mapping[str, nn.Module]) -> System[SedOptions]:
     """Models and everything around them."""
     labels, grid = LabelSet(options.labels), build_grid(options)
     return System(
@@ -299,7 +232,7 @@ def build_dataset(
 
 
 def build_module(
-    options: SedOptions, dataset: BatchDataset, validation: Callable[[nn.Module, LogMel], Mapping[str, float]]
+    options: SedOptions, dataset: BatchDataset, validation: Callable[[nn.Module, Frontend], Mapping[str, float]]
 ) -> SedModule:
     """The student (seeded), its teacher and their training."""
     seed_everything(options.training.seed, verbose=False)
@@ -308,28 +241,14 @@ def build_module(
         student,
         frontend,
         options.training,
-        [AUGMENTATIONS[augmentation.name](augmentation) for augmentation in options.augmentations],
+        build_augmentations(options),
         dataset.steps_per_epoch,
         lambda model: validation(model, frontend),
-        describe(options),
+        {"task": "detection", **describe(options)},
     )
 
 
-def describe(options: SedOptions) -> dict[str, Any]:
-    """What a checkpoint stores beside the weights, as plain values."""
-    grid = build_grid(options)
-    return {
-        "format": CHECKPOINT_FORMAT,
-        "options": json.loads(options.model_dump_json()),
-        "code": code_version(),
-        "labels": list(options.labels),
-        "grid": {"sample_rate": grid.sample_rate, "hop_length": grid.hop_length, "time_pooling": grid.time_pooling},
-        "scaler_range": list(options.features.scaler_range),
-        "postprocessing": json.loads(options.postprocessing.model_dump_json()),
-    }
-
-
-def load_system(path: Path, scaler_range: ScalerRange | None = None) -> System:
+def load_system(path: Path, scaler_range: ScalerRange | None = None) -> System[SedOptions]:
     """The system of a checkpoint (or of a run folder's best), in eval mode on the CPU; else CheckpointError.
 
     Checkpoints of the published code (2022-2024) are read too; `scaler_range` is for those that do not tell theirs.
@@ -341,67 +260,24 @@ def load_system(path: Path, scaler_range: ScalerRange | None = None) -> System:
     if is_published(checkpoint):
         tree = translate_checkpoint(checkpoint, path, scaler_range)
     else:
-        tree = _stored_tree(checkpoint, path)
+        tree = stored_tree(checkpoint, path, RECIPE, f", no published {HYPER_PARAMETERS}")
         if scaler_range is not None:
             raise CheckpointError(f"--scaler_range: {path} says itself which it was trained with; leave the flag out")
     options = check_options(tree, SedOptions, default_origin=str(path))
-    models: dict[str, nn.Module] = {}
-    for name in MODELS:
-        weights = weights_of(checkpoint, name)
-        if weights is not None:
-            models[name] = build_model(options).eval()
-            load_weights(models[name], weights, f"{path}, {name}")
+    stored = {name: weights_of(checkpoint, name) for name in MODELS}
+    models = load_models({name: weights for name, weights in stored.items() if weights is not None}, options, path)
     if not models:
         raise CheckpointError(f"{path}: holds no model (sed_student, sed_teacher); train it again")
     return build_system(options, models)
 
 
-def _stored_tree(checkpoint: Mapping[str, Any], path: Path) -> dict[str, Any]:
-    """The options that a checkpoint of ours stores."""
-    stored = checkpoint.get(CHECKPOINT_KEY)
-    if not isinstance(stored, dict) or stored.get("format") != CHECKPOINT_FORMAT:
-        raise CheckpointError(
-            f"{path}: the checkpoint does not say how it was trained (no {CHECKPOINT_KEY!r} of format "
-            f"{CHECKPOINT_FORMAT}, no published {HYPER_PARAMETERS}); train it with recipes/train_sed.py"
-        )
-    options: dict[str, Any] = stored["options"]
-    return options
-
-
-def load_weights(model: nn.Module, weights: Mapping[str, torch.Tensor], source: str) -> None:
-    """Load a state dict strictly; CheckpointError reports all that does not fit."""
-    mine = model.state_dict()
-    other = [
-        f"size mismatch for {name}, {tuple(weights[name].shape)} for {tuple(mine[name].shape)}"
-        for name in mine
-        if name in weights and weights[name].shape != mine[name].shape
-    ]
-    kinds = (
-        ("Missing keys", [name for name in mine if name not in weights]),
-        ("unexpected keys", [name for name in weights if name not in mine]),
-    )
-    faults = [f"{kind}: {_first_few(names)}" for kind, names in kinds if names]
-    if faults or other:
-        report = "; ".join([*faults, *([_first_few(other)] if other else [])])
-        raise CheckpointError(f"{source}: the weights do not fit the model: {report}")
-    model.load_state_dict(weights)
-
-
-def _first_few(names: Sequence[str], limit: int = 6) -> str:
-    more = f" and {len(names) - limit} more" if len(names) > limit else ""
-    return ", ".join(names[:limit]) + more
-
-
-def predict_clip_set(system: System, model: nn.Module, clip_set: ClipSet) -> dict[str, Scores]:
+def predict_clip_set(system: System[SedOptions], model: nn.Module, clip_set: ClipSet) -> dict[str, Scores]:
     """Scores of every clip, decoded from its file as the service decodes it."""
-    waveforms = ((clip.audio_id, read_waveform(clip.path, system.grid.sample_rate)) for clip in clip_set.clips)
-    return predict(
-        model, system.frontend, as_evaluated(waveforms, system), system.windowing, system.labels, _device_of(model)
-    )
+    return predict_waveforms(system, model, as_evaluated(decoded_waveforms(clip_set, system.grid.sample_rate), system))
 
 
 def as_evaluated(
-    waveforms: Iterable[tuple[str, NDArray[np.float32]]], system: System
+    waveforms: Iterable[tuple[str, NDArray[np.float32]]], system: System[SedOptions]
 ) -> Iterator[tuple[str, NDArray[np.float32]]]:
     """(audio_id, waveform) at the length that `data.evaluation_length` asks for."""
     rng = np.random.default_rng(system.options.training.seed)
@@ -417,7 +293,7 @@ def fit_to_length(waveform: NDArray[np.float32], num_samples: int, rng: np.rando
     return np.pad(excerpt, (0, num_samples - len(excerpt)))
 
 
-def evaluate_clip_set(system: System, scores: Mapping[str, Scores], clip_set: ClipSet) -> Report:
+def evaluate_clip_set(system: System[SedOptions], scores: Mapping[str, Scores], clip_set: ClipSet) -> Report:
     """The report of some scores on a strongly labelled set."""
     return evaluate(
         scores,
@@ -426,13 +302,3 @@ def evaluate_clip_set(system: System, scores: Mapping[str, Scores], clip_set: Cl
         system.postprocessing,
         files_expected=clip_set.files_expected,
     )
-
-
-def stored_waveforms(store: PackedStore | JoinedStore) -> Iterator[tuple[str, NDArray[np.float32]]]:
-    """(audio_id, waveform) of every clip of a store."""
-    for clip, audio_id in enumerate(store.audio_ids):
-        yield audio_id, store.read(clip, 0, int(store.lengths[clip]))
-
-
-def _device_of(model: nn.Module) -> torch.device:
-    return next(model.parameters()).device

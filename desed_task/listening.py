@@ -21,7 +21,7 @@ from desed_task.scores import Scores
 if TYPE_CHECKING:
     from torch import nn
 
-    from desed_task.experiment import System
+    from desed_task.system import System, SystemOptions
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def open_checkpoint(
     return Listener(name, system.grid.sample_rate, system.postprocessing, scores)
 
 
-def choose_model(system: System, name: str | None, checkpoint: Path) -> tuple[str, nn.Module]:
+def choose_model(system: System[SystemOptions], name: str | None, checkpoint: Path) -> tuple[str, nn.Module]:
     """(name, model): the one asked for, else the student, of which the published baselines report."""
     if not system.models:
         raise CheckpointError(f"{checkpoint}: holds no model (sed_student, sed_teacher); train it again")

@@ -20,10 +20,11 @@ from desed_task.audio.containers import find_recordings
 from desed_task.audio.reading import read_waveform
 from desed_task.bundle import MODEL_FILE, Bundle
 from desed_task.command_line import RecipeParser, add_scaler_range, run_recipe, scaler_range_of, show
-from desed_task.experiment import System, build_frontend, load_system
+from desed_task.experiment import load_system
 from desed_task.export import export_bundle
 from desed_task.listening import choose_model
 from desed_task.postprocessing.pipeline import read_postprocessing
+from desed_task.system import System, SystemOptions, build_frontend
 from desed_task.training.run_folder import code_version, find_checkpoint
 
 
@@ -64,7 +65,7 @@ def _parser() -> RecipeParser:
     return parser
 
 
-def _provenance(system: System, checkpoint: Path, model_name: str, tuned: Path | None) -> dict[str, Any]:
+def _provenance(system: System[SystemOptions], checkpoint: Path, model_name: str, tuned: Path | None) -> dict[str, Any]:
     return {
         "checkpoint": _named(checkpoint),
         **({} if tuned is None else {"postprocessing": _named(tuned)}),

@@ -49,7 +49,7 @@ COLUMNS: Mapping[str, tuple[tuple[str, ...], ...]] = {
     ),
     "roof": (
         ("published", "variants"),
-        ("system",),
+        ("system", "parity"),
         ("export", "experiment", "tagging", "archive"),
         ("runs", "listening"),
     ),

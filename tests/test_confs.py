@@ -9,10 +9,11 @@ import torch
 
 from desed_task.batch import Inputs
 from desed_task.errors import DesedTaskError
-from desed_task.experiment import SedOptions, build_grid, build_model, build_system
+from desed_task.experiment import SedOptions, build_system
 from desed_task.labels import DESED_LABELS
 from desed_task.options import read_options, write_options
 from desed_task.soundscapes.conf import SoundscapesOptions
+from desed_task.system import build_grid, build_model
 
 CONFS = Path(__file__).resolve().parent.parent / "confs"
 SED = sorted((CONFS / "sed").glob("*.yaml"))

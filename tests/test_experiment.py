@@ -17,17 +17,13 @@ from desed_task.errors import CheckpointError, CorpusError, OptionsError
 from desed_task.experiment import (
     SedOptions,
     build_clip_set,
-    build_grid,
-    build_model,
     build_system,
-    describe,
     evaluate_clip_set,
     load_system,
-    load_weights,
     predict_clip_set,
-    stored_waveforms,
 )
 from desed_task.options import check_options, read_options
+from desed_task.system import build_grid, build_model, describe, load_weights, stored_waveforms
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -18,21 +19,15 @@ from desed_task.batch import Inputs, Predictions
 from desed_task.bundle import MODEL_FILE, Bundle, read_bundle
 from desed_task.detector import Detector
 from desed_task.errors import BundleError
-from desed_task.experiment import System, build_frontend, load_system
-from desed_task.export import (
-    PARITY_TOLERANCE,
-    ProbabilityGraph,
-    check_graph,
-    export_bundle,
-    parity_cases,
-    synthetic_recordings,
-    trace_graph,
-)
+from desed_task.experiment import load_system
+from desed_task.export import ProbabilityGraph, check_graph, export_bundle, trace_graph
 from desed_task.features.logmel import LogMel, LogMelOptions
 from desed_task.labels import DESED_LABELS, LabelSet
 from desed_task.models.crnn import CRNN, CRNNOptions
+from desed_task.parity import PARITY_TOLERANCE, parity_cases, synthetic_recordings
 from desed_task.postprocessing.pipeline import PostProcessingOptions
 from desed_task.prediction import predict
+from desed_task.system import System, build_frontend
 from desed_task.timeline import FrameGrid
 from desed_task.windowing import Windowing
 
@@ -169,10 +164,10 @@ def test_another_front_end_than_the_trained_one_is_refused(
 def test_a_weight_that_moves_after_tracing_is_refused(
     system: System, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def perturbed(graph: nn.Module) -> bytes:
+    def perturbed(graph: nn.Module, *others: Any) -> bytes:
         with torch.no_grad():
             next(graph.model.parameters()).mul_(1.01)
-        return trace_graph(graph)
+        return trace_graph(graph, *others)
 
     monkeypatch.setattr(export, "trace_graph", perturbed)
     with pytest.raises(BundleError, match="differs from torch"):

@@ -18,11 +18,12 @@ from torch.nn import functional
 from desed_task.batch import Batch, Inputs, Targets
 from desed_task.encoding import encode_strong
 from desed_task.events import EventTable
-from desed_task.experiment import SedOptions, build_frontend, build_grid, build_model
+from desed_task.experiment import SedOptions
 from desed_task.formats.dcase import read_strong
 from desed_task.labels import DESED_LABELS, LabelSet
 from desed_task.options import read_options
 from desed_task.postprocessing.thresholds import threshold_grid
+from desed_task.system import build_frontend, build_grid, build_model
 from desed_task.training.mean_teacher import update_teacher
 from desed_task.training.sed_module import SedModule
 
@@ -122,7 +123,7 @@ def test_the_loss_of_a_step(step: int, published: SedOptions, monkeypatch: pytes
 def test_the_learning_rate_of_every_step(published: SedOptions, monkeypatch: pytest.MonkeyPatch) -> None:
     """The published scheduler first acts after the first step, at the counter 2."""
     module = module_of(published, monkeypatch)
-    rates = [module.options.learning_rate * module._rate(step) for step in range(6000)]
+    rates = [module.options.learning_rate * module.relative_rate(step) for step in range(6000)]
     expected = [1e-3] + [1e-3 * math.exp(-5.0 * (1.0 - min(k, 5900) / 5900) ** 2) for k in range(2, 6001)]
     np.testing.assert_allclose(rates, expected, rtol=1e-12)
 

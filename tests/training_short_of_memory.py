@@ -52,8 +52,11 @@ class Bands:
     def spectrum(self, waveform: Tensor) -> Tensor:
         return waveform.view(len(waveform), -1, BANDS)
 
-    def scale(self, mel: Tensor) -> Tensor:
-        return mel
+    def compress(self, spectrum: Tensor) -> Tensor:
+        return spectrum
+
+    def normalise(self, logarithm: Tensor) -> Tensor:
+        return logarithm
 
 
 def main(folder: Path) -> None:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from desed_task.batch import Inputs, Predictions
 from desed_task.models.blocks import Activation, ConvolutionBlocks
 from desed_task.models.dropout import Dropout
+from desed_task.models.tagger import InputShape
 from desed_task.options import Options
 
 _Count = Annotated[int, Field(ge=1)]
@@ -63,6 +64,13 @@ class CRNNOptions(Options):
         for time, _ in self.pooling:
             product *= time
         return product
+
+    def require_fit(self, shape: InputShape) -> None:
+        """ValueError when the pooling leaves no band."""
+        if self.bands_left(shape.mel_bands) < 1:
+            raise ValueError(
+                f"model.pooling leaves nothing of features.n_mels {shape.mel_bands}; pool less or take more bands"
+            )
 
     def bands_left(self, n_mels: int) -> int:
         """Frequency bands after the last block."""

@@ -12,7 +12,8 @@ from desed_task.data.checking import check_recordings
 from desed_task.data.decoding import decode_recordings
 from desed_task.data.online_options import OnlineOptions, check_online
 from desed_task.data.stored_source import require_share
-from desed_task.experiment import System, build_clip_set
+from desed_task.experiment import SedOptions, build_clip_set
+from desed_task.system import System
 from desed_task.training.fit import FAST_DEV_STEPS
 
 FAST_DEV_CLIPS = 8
@@ -27,7 +28,7 @@ class ClipSets:
     test: ClipSet
 
 
-def read_clip_sets(system: System, fast_dev_run: bool, checked: bool = False) -> ClipSets:
+def read_clip_sets(system: System[SedOptions], fast_dev_run: bool, checked: bool = False) -> ClipSets:
     """Every set of the conf, read and checked; a fast development run takes the first few clips of each.
 
     checked: another process has looked at the recordings.
@@ -48,18 +49,18 @@ def read_clip_sets(system: System, fast_dev_run: bool, checked: bool = False) ->
     return sets
 
 
-def read_test_set(system: System, fast_dev_run: bool) -> ClipSet:
+def read_test_set(system: System[SedOptions], fast_dev_run: bool) -> ClipSet:
     """The set that systems are scored on."""
     return build_clip_set(system.options.data.test, system.labels, FAST_DEV_CLIPS if fast_dev_run else None)
 
 
-def check_decoding(clip_set: ClipSet, system: System) -> None:
+def check_decoding(clip_set: ClipSet, system: System[SedOptions]) -> None:
     """AudioError when a recording cannot be decoded: a set that is not packed would be missed only after training."""
     for _ in decode_recordings([clip.path for clip in clip_set.clips], system.grid.sample_rate):
         pass
 
 
-def _check_audio(sets: ClipSets, system: System) -> None:
+def _check_audio(sets: ClipSets, system: System[SedOptions]) -> None:
     """AudioError for a recording that cannot be used; warns of recordings that are not there."""
     every = (*sets.train, *sets.validation, sets.test)
     of_one_store = [part for clip_set in every for part in clip_set.parts or (clip_set,)]

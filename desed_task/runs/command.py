@@ -12,6 +12,7 @@ from desed_task.command_line import RecipeParser, add_scaler_range, scaler_range
 from desed_task.errors import OptionsError
 from desed_task.experiment import SedOptions
 from desed_task.runs.conf import read_conf
+from desed_task.runs.detection import DETECTION
 from desed_task.runs.eval_set import eval_from_checkpoint
 from desed_task.runs.seeds import train_seeds
 from desed_task.runs.testing import test_from_checkpoint
@@ -52,13 +53,13 @@ def _follow(arguments: Namespace, default_conf: Path, device: torch.device, rank
     elif arguments.eval_from_checkpoint is not None:
         ranks.alone(lambda: eval_from_checkpoint(arguments.eval_from_checkpoint, *around))
     elif arguments.resume_from_checkpoint is not None:
-        resume(arguments.resume_from_checkpoint, arguments.set, log_dir, device, ranks)
+        resume(DETECTION, arguments.resume_from_checkpoint, arguments.set, log_dir, device, ranks)
     else:
         options = ranks.first(lambda: _read_options(arguments, default_conf))
         if arguments.seeds is None:
-            train(options, log_dir, device, fast, ranks)
+            train(DETECTION, options, log_dir, device, fast, ranks)
         else:
-            train_seeds(options, arguments.seeds, log_dir, device, fast, ranks)
+            train_seeds(DETECTION, options, arguments.seeds, log_dir, device, fast, ranks)
 
 
 def _read_options(arguments: Namespace, default_conf: Path) -> SedOptions:

@@ -15,16 +15,17 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic
 
 from desed_task.errors import CheckpointError, OptionsError
-from desed_task.experiment import CHECKPOINT_FORMAT, SedOptions
 from desed_task.options import check_options, override_options, read_options, write_options
+from desed_task.runs.task import O, Task
+from desed_task.system import CHECKPOINT_FORMAT, SystemOptions
 from desed_task.training.checkpointing import RANKS_KEY, Progress, progress_of, read_checkpoint
 from desed_task.training.energy import copy_stretches
 from desed_task.training.keeper import LAST
+from desed_task.training.module import CHECKPOINT_KEY
 from desed_task.training.run_folder import code_version, create_run_folder, write_provenance
-from desed_task.training.sed_module import CHECKPOINT_KEY
 from desed_task.training.throughput import copy_work
 
 LOG = logging.getLogger(__name__)
@@ -33,14 +34,14 @@ _PLACE = re.compile(r"data\.(store|residence|.+\.root)")
 
 
 @dataclass(frozen=True)
-class Resumption:
+class Resumption(Generic[O]):
     """A training to go on with; `folder` is the run folder that it lies in, None for a checkpoint from elsewhere.
 
     ranks: how many processes trained it together.
     """
 
     checkpoint: Path
-    options: SedOptions
+    options: O
     progress: Progress
     folder: Path | None
     ranks: int = 1
@@ -51,7 +52,7 @@ class Resumption:
         return self.progress.stopped_early or self.progress.epoch >= self.options.training.n_epochs
 
 
-def read_resumption(path: Path, overrides: Sequence[str]) -> Resumption:
+def read_resumption(task: Task[O], path: Path, overrides: Sequence[str]) -> Resumption[O]:
     """The training of a run folder or a checkpoint; CheckpointError or OptionsError when it cannot go on."""
     checkpoint = path / LAST if path.is_dir() else path
     if not checkpoint.is_file():
@@ -60,9 +61,14 @@ def read_resumption(path: Path, overrides: Sequence[str]) -> Resumption:
     stored = content.get(CHECKPOINT_KEY)
     if not isinstance(stored, dict) or stored.get("format") != CHECKPOINT_FORMAT:
         raise CheckpointError(f"{checkpoint}: does not say how it was trained, so it cannot be resumed; train anew")
+    if stored.get("task", "detection") != task.name:
+        raise CheckpointError(
+            f"{checkpoint}: a checkpoint of {stored.get('task', 'detection')}, which this recipe does not train; "
+            f"resume it with the one that began it"
+        )
     _require_no_trial(checkpoint)
     progress = progress_of(content, checkpoint)
-    options = check_options(stored["options"], SedOptions, default_origin=str(checkpoint))
+    options = check_options(stored["options"], task.options, default_origin=str(checkpoint))
     folder = checkpoint.parent if checkpoint.name == LAST and (checkpoint.parent / "conf.yaml").is_file() else None
     if folder is not None:
         options = _as_in_the_folder(options, folder)
@@ -73,7 +79,7 @@ def read_resumption(path: Path, overrides: Sequence[str]) -> Resumption:
     return resumption
 
 
-def require_same_batches(resumption: Resumption, steps_per_epoch: int, fingerprint: str) -> None:
+def require_same_batches(resumption: Resumption[O], steps_per_epoch: int, fingerprint: str) -> None:
     """CheckpointError when the clips or their labels are not those that the training began with."""
     before = resumption.progress
     if (before.steps_per_epoch, before.data) == (steps_per_epoch, fingerprint):
@@ -86,7 +92,7 @@ def require_same_batches(resumption: Resumption, steps_per_epoch: int, fingerpri
     )
 
 
-def warn_of_other_ranks(resumption: Resumption, world: int) -> None:
+def warn_of_other_ranks(resumption: Resumption[O], world: int) -> None:
     """Whoever lost a GPU may go on with fewer, but is told that the numbers are others from here on."""
     if resumption.ranks != world:
         LOG.warning(
@@ -98,7 +104,7 @@ def warn_of_other_ranks(resumption: Resumption, world: int) -> None:
         )
 
 
-def claim_folder(resumption: Resumption, log_dir: Path) -> Path:
+def claim_folder(resumption: Resumption[O], log_dir: Path) -> Path:
     """The run folder to go on in; a new one takes the best checkpoint and the kWh so far along."""
     if resumption.folder is not None:
         write_options(resumption.options, resumption.folder / "conf.yaml")
@@ -113,9 +119,9 @@ def claim_folder(resumption: Resumption, log_dir: Path) -> Path:
     return folder
 
 
-def _as_in_the_folder(options: SedOptions, folder: Path) -> SedOptions:
+def _as_in_the_folder(options: O, folder: Path) -> O:
     """The folder's conf, which may only be longer than the checkpoint's (a lengthened training that was killed)."""
-    conf = read_options(folder / "conf.yaml", SedOptions)
+    conf = read_options(folder / "conf.yaml", type(options))
     if _without_places(_with_length(options, conf.training.n_epochs)) != _without_places(conf):
         raise CheckpointError(
             f"{folder / LAST}: its options are not those of {folder / 'conf.yaml'}; restore that file, or move the "
@@ -124,7 +130,7 @@ def _as_in_the_folder(options: SedOptions, folder: Path) -> SedOptions:
     return _with_length(conf, max(conf.training.n_epochs, options.training.n_epochs))
 
 
-def _without_places(options: SedOptions) -> Any:
+def _without_places(options: SystemOptions) -> Any:
     """The options as plain values, without where the data lies."""
 
     def kept(value: Any) -> Any:
@@ -142,7 +148,7 @@ def _require_no_trial(checkpoint: Path) -> None:
         raise CheckpointError(f"{checkpoint}: a --fast_dev_run cannot be resumed; train anew")
 
 
-def _lengthened(options: SedOptions, overrides: Sequence[str], progress: Progress, path: Path) -> SedOptions:
+def _lengthened(options: O, overrides: Sequence[str], progress: Progress, path: Path) -> O:
     for override in overrides:
         key = override.partition("=")[0].strip()
         if key != LENGTH and not _PLACE.fullmatch(key):
@@ -162,7 +168,7 @@ def _lengthened(options: SedOptions, overrides: Sequence[str], progress: Progres
     return longer
 
 
-def _with_length(options: SedOptions, n_epochs: int) -> SedOptions:
+def _with_length(options: O, n_epochs: int) -> O:
     return options.model_copy(update={"training": options.training.model_copy(update={"n_epochs": n_epochs})})
 
 

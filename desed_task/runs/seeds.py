@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,33 +18,26 @@ import torch
 
 from desed_task.command_line import show
 from desed_task.errors import OptionsError
-from desed_task.experiment import SedOptions, build_clip_set, build_dataset, build_system
 from desed_task.metrics.intervals import Spread, spread
 from desed_task.options import read_options
 from desed_task.runs.resuming import read_resumption
+from desed_task.runs.task import O, Reports, Task
 from desed_task.runs.train import resume, train
 from desed_task.training.keeper import LAST
 from desed_task.training.ranks import ALONE, Ranks
 from desed_task.training.run_folder import code_version
 
 LOG = logging.getLogger(__name__)
-FIGURES = {
-    "psds1": "PSDS1",
-    "psds2": "PSDS2",
-    "collar_f1_macro": "collar F1 macro",
-    "collar_f1_micro": "collar F1 micro",
-    "intersection_f1_macro": "intersection F1",
-    "segment_f1_macro": "segment F1 macro",
-    "segment_f1_micro": "segment F1 micro",
-    "tagging_f1_macro": "tagging F1",
-    "energy_kwh_training": "kWh training",
-    "energy_kwh_inference": "kWh inference",
-}
-Reports = dict[str, dict[str, Any]]
 
 
 def train_seeds(
-    options: SedOptions, num_seeds: int, log_dir: Path, device: torch.device, fast_dev_run: bool, ranks: Ranks = ALONE
+    task: Task[O],
+    options: O,
+    num_seeds: int,
+    log_dir: Path,
+    device: torch.device,
+    fast_dev_run: bool,
+    ranks: Ranks = ALONE,
 ) -> Path:
     """Train with `num_seeds` seeds from the conf's on; the summary's path. OptionsError for fewer than 2."""
     if num_seeds < 2:
@@ -54,19 +47,19 @@ def train_seeds(
     runs: dict[int, Path] = {}
     for seed in seeds:
         of_seed = options.model_copy(update={"training": options.training.model_copy(update={"seed": seed})})
-        earlier = None if fast_dev_run else ranks.first(partial(_earlier_run, of_seed, log_dir))
+        earlier = None if fast_dev_run else ranks.first(partial(_earlier_run, task, of_seed, log_dir))
         if earlier is not None:
-            runs[seed] = resume(earlier, (), log_dir, device, ranks)
+            runs[seed] = resume(task, earlier, (), log_dir, device, ranks)
         else:
-            runs[seed] = train(of_seed, log_dir, device, fast_dev_run, ranks)
-    return ranks.first(lambda: _write_summary(runs, log_dir, fast_dev_run))
+            runs[seed] = train(task, of_seed, log_dir, device, fast_dev_run, ranks)
+    return ranks.first(lambda: _write_summary(task, runs, log_dir, fast_dev_run))
 
 
-def _write_summary(runs: Mapping[int, Path], log_dir: Path, fast_dev_run: bool) -> Path:
+def _write_summary(task: Task[O], runs: Mapping[int, Path], log_dir: Path, fast_dev_run: bool) -> Path:
     seeds = list(runs)
-    reports = {seed: _read_reports(run) for seed, run in runs.items()}
-    summary = summarise(list(reports.values()))
-    show(_table(summary))
+    reports = {seed: task.read_reports(run) for seed, run in runs.items()}
+    summary = summarise(list(reports.values()), task.figures)
+    show(_table(summary, task.figures))
     # A trial must not write over the summary of the series.
     path = log_dir / f"seeds_{seeds[0]}-{seeds[-1]}{'_fast_dev_run' if fast_dev_run else ''}.json"
     content = {"seeds": {seed: run.name for seed, run in runs.items()}, "models": _plain(summary)}
@@ -77,48 +70,37 @@ def _write_summary(runs: Mapping[int, Path], log_dir: Path, fast_dev_run: bool) 
     return path
 
 
-def summarise(reports: Sequence[Reports]) -> dict[str, dict[str, Spread]]:
+def summarise(reports: Sequence[Reports], figures: Iterable[str]) -> dict[str, dict[str, Spread]]:
     """Reports of equal systems -> model -> figure -> spread; what one of them lacks (its scorer failed) is left out."""
     summary: dict[str, dict[str, Spread]] = {}
     for model in reports[0]:
         if not all(model in report for report in reports):
             LOG.warning("the %s of a seed has no report, so the summary is without it", model)
             continue
-        values = {figure: [report[model][figure] for report in reports] for figure in FIGURES}
+        values = {figure: [report[model][figure] for report in reports] for figure in figures}
         summary[model] = {figure: spread(of) for figure, of in values.items() if None not in of}
     return summary
 
 
-def _earlier_run(options: SedOptions, log_dir: Path) -> Path | None:
+def _earlier_run(task: Task[O], options: O, log_dir: Path) -> Path | None:
     """The newest run of these very options and this code that has a checkpoint."""
     for folder in sorted(log_dir.glob("version_*"), key=lambda path: path.stat().st_mtime_ns, reverse=True):
         conf, code = folder / "conf.yaml", folder / "code.json"
         if not (conf.is_file() and code.is_file() and (folder / LAST).is_file()):
             continue
         same_code = json.loads(code.read_text(encoding="utf-8")) == code_version()
-        if same_code and read_options(conf, SedOptions) == options and _is_of_these_clips(folder, options):
+        if same_code and read_options(conf, task.options) == options and _is_of_these_clips(task, folder, options):
             LOG.info("seed %d: begun before, in %s", options.training.seed, folder)
             return folder
     return None
 
 
-def _is_of_these_clips(run: Path, options: SedOptions) -> bool:
+def _is_of_these_clips(task: Task[O], run: Path, options: O) -> bool:
     """Whether clips and labels are still those that the run was trained on; its figures are else of other data."""
-    around = build_system(options, {})
-    # Nothing is read of the clips, so none need be resident.
-    data = options.data.model_copy(update={"residence": "mapped"})
-    options = options.model_copy(update={"data": data})
-    clip_sets = [build_clip_set(source, around.labels) for source in options.data.train]
-    dataset = build_dataset(options, clip_sets, around.labels, around.grid)
-    same = read_resumption(run, ()).progress.data == dataset.fingerprint
+    same = read_resumption(task, run, ()).progress.data == task.build_dataset(options).fingerprint
     if not same:
         LOG.warning("%s: trained on other clips or labels than there are now, so it is none of the series", run)
     return same
-
-
-def _read_reports(run: Path) -> Reports:
-    paths = sorted((run / "metrics_test").glob("*/report.json"))
-    return {path.parent.name: json.loads(path.read_text(encoding="utf-8")) for path in paths}
 
 
 def _plain(summary: Mapping[str, Mapping[str, Spread]]) -> dict[str, Any]:
@@ -128,11 +110,11 @@ def _plain(summary: Mapping[str, Mapping[str, Spread]]) -> dict[str, Any]:
     }
 
 
-def _table(summary: Mapping[str, Mapping[str, Spread]]) -> str:
+def _table(summary: Mapping[str, Mapping[str, Spread]], titles: Mapping[str, str]) -> str:
     """Markdown: one row per figure, mean +- std and the interval of the mean, per model."""
     lines = ["| figure | " + " | ".join(f"{model} | 95 % interval" for model in summary) + " |"]
     lines.append("|---" * (1 + 2 * len(summary)) + "|")
-    for figure, title in FIGURES.items():
+    for figure, title in titles.items():
         cells = [_cells(figures[figure]) for figures in summary.values() if figure in figures]
         if cells:
             lines.append(f"| {title} | " + " | ".join(cells) + " |")

@@ -17,7 +17,7 @@ import torch
 from desed_task.clips import ClipSet
 from desed_task.command_line import show
 from desed_task.errors import DesedTaskError, OptionsError
-from desed_task.experiment import System, evaluate_clip_set, load_system, predict_clip_set
+from desed_task.experiment import SedOptions, evaluate_clip_set, load_system, predict_clip_set
 from desed_task.formats.dcase import write_score_folder
 from desed_task.metrics.report import Report
 from desed_task.metrics.report_files import write_report
@@ -26,10 +26,12 @@ from desed_task.options import override_options
 from desed_task.runs.clip_sets import check_decoding, read_test_set
 from desed_task.runs.conf import read_conf
 from desed_task.scores import Scores
+from desed_task.system import System
 from desed_task.training.energy import EnergyReading, metered, publish_energy, write_kwh
 from desed_task.training.run_folder import create_run_folder, write_provenance
 
 LOG = logging.getLogger(__name__)
+Detection = System[SedOptions]
 
 
 def test_from_checkpoint(
@@ -52,7 +54,11 @@ def test_from_checkpoint(
 
 
 def test(
-    system: System, test_set: ClipSet, folder: Path, device: torch.device, training: EnergyReading | None = None
+    system: Detection,
+    test_set: ClipSet,
+    folder: Path,
+    device: torch.device,
+    training: EnergyReading | None = None,
 ) -> dict[str, Report]:
     """Score every model of `system` on `test_set`; reports under <folder>/metrics_test/<model>. Prints the table."""
     system.to(device)
@@ -82,7 +88,7 @@ def test(
 
 
 def _evaluate_all(
-    system: System, scores: Mapping[str, Mapping[str, Scores]], test_set: ClipSet, folder: Path
+    system: Detection, scores: Mapping[str, Mapping[str, Scores]], test_set: ClipSet, folder: Path
 ) -> dict[str, Report]:
     """The report of each model that could be scored; DesedTaskError when none could."""
     reports = {}
@@ -100,7 +106,7 @@ def _evaluate_all(
     return reports
 
 
-def with_data_of(system: System, key: str, conf: Path | None, overrides: Sequence[str]) -> System:
+def with_data_of(system: Detection, key: str, conf: Path | None, overrides: Sequence[str]) -> Detection:
     """The system with `data.<key>` of a conf given beside its checkpoint, or with `--set data.<key>...` applied."""
     foreign = [override for override in overrides if not re.match(rf"\s*data\.{key}\s*[.=]", override)]
     if foreign:

@@ -17,20 +17,21 @@ from desed_task.clips import ClipSet
 from desed_task.data.joined import JoinedStore, open_stores
 from desed_task.data.store import PackedStore
 from desed_task.events import EventTable
-from desed_task.experiment import System, as_evaluated, stored_waveforms
-from desed_task.features.logmel import LogMel
+from desed_task.experiment import SedOptions, as_evaluated
+from desed_task.features.frontend import Frontend
 from desed_task.metrics.selection import SelectionMetric, selection_figure
 from desed_task.metrics.tagging import tagging_f1
 from desed_task.prediction import predict
 from desed_task.scores import Scores
+from desed_task.system import System, stored_waveforms
 from desed_task.training.ranks import ALONE, Ranks
 
 LOG = logging.getLogger(__name__)
 
 
 def build_validation(
-    clip_sets: Sequence[ClipSet], around: System, device: torch.device, ranks: Ranks = ALONE
-) -> Callable[[nn.Module, LogMel], Mapping[str, float]]:
+    clip_sets: Sequence[ClipSet], around: System[SedOptions], device: torch.device, ranks: Ranks = ALONE
+) -> Callable[[nn.Module, Frontend], Mapping[str, float]]:
     """model, front-end -> figures on the validation sets, "objective" among them; packs the sets here, once.
 
     Each rank predicts its share of the clips; rank 0 computes the figures, and all return the same.
@@ -40,7 +41,7 @@ def build_validation(
         (clip_set, open_stores(clip_set, options.data.store, around.grid.sample_rate)) for clip_set in clip_sets
     ]
 
-    def predict_share(model: nn.Module, frontend: LogMel) -> list[dict[str, Scores]]:
+    def predict_share(model: nn.Module, frontend: Frontend) -> list[dict[str, Scores]]:
         share = ranks.share
         return [
             predict(
@@ -65,7 +66,7 @@ def build_validation(
             figures["objective"] += figure
         return figures
 
-    def validate(model: nn.Module, frontend: LogMel) -> Mapping[str, float]:
+    def validate(model: nn.Module, frontend: Frontend) -> Mapping[str, float]:
         own = ranks.every(ranks.breakable(lambda: predict_share(model, frontend)))
         predicted = ranks.gather(own)
         return ranks.first(ranks.breakable(lambda: figures_of(predicted)))
@@ -74,7 +75,7 @@ def build_validation(
 
 
 def _selection_figure(
-    scores: Mapping[str, Scores], clip_set: ClipSet, system: System, metric: SelectionMetric
+    scores: Mapping[str, Scores], clip_set: ClipSet, system: System[SedOptions], metric: SelectionMetric
 ) -> tuple[str, float]:
     """What a validation set adds to the objective, and its name in the log."""
     if clip_set.supervision == "weak":

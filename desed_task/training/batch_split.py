@@ -22,8 +22,9 @@ from torch import Tensor, nn
 
 from desed_task.batch import Batch, Inputs, Predictions, Targets
 from desed_task.errors import DesedTaskError
+from desed_task.features.frontend import Frontend
 from desed_task.training.allocator import give_back_freed_memory
-from desed_task.training.step import WHOLE, Frontend, Losses, Shares
+from desed_task.training.step import WHOLE, Losses, Shares
 
 LOG = logging.getLogger(__name__)
 # What torch's CPU allocator, oneDNN, C++ and cuBLAS say when there is no memory; torch makes RuntimeErrors of all.
@@ -200,9 +201,21 @@ class InPortions:
         """(batch, samples) -> linear features."""
         return torch.cat([self.frontend.spectrum(portion) for portion in waveform.tensor_split(self.portions)])
 
-    def scale(self, mel: Tensor) -> Tensor:
+    def compress(self, spectrum: Tensor) -> Tensor:
+        """Linear features -> logarithmic ones."""
+        return self.frontend.compress(spectrum)
+
+    def normalise(self, logarithm: Tensor) -> Tensor:
+        """Logarithmic features -> what the model hears."""
+        return self.frontend.normalise(logarithm)
+
+    def scale(self, spectrum: Tensor) -> Tensor:
         """Linear features -> what the model hears."""
-        return self.frontend.scale(mel)
+        return self.frontend.scale(spectrum)
+
+    def __call__(self, waveform: Tensor) -> Tensor:
+        """All three stages."""
+        return self.scale(self.spectrum(waveform))
 
 
 def is_out_of_memory(error: BaseException) -> bool:

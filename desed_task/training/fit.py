@@ -26,13 +26,13 @@ from desed_task.errors import OptionsError, RunStoppedError
 from desed_task.training.allocator import keep_freed_memory
 from desed_task.training.batch_split import require_memory
 from desed_task.training.checkpointing import Progress, WholeFiles, progress_of, read_checkpoint
+from desed_task.training.course_options import CourseOptions
 from desed_task.training.energy import EnergyReading
 from desed_task.training.interruption import StopRequested, listening
 from desed_task.training.keeper import LAST, Keeper
+from desed_task.training.module import OBJECTIVE, TrainedModule
 from desed_task.training.ranks import ALONE, Ranks
-from desed_task.training.sed_module import OBJECTIVE, SedModule
 from desed_task.training.throughput import Throughput
-from desed_task.training.training_options import TrainingOptions
 
 LOG = logging.getLogger(__name__)
 FAST_DEV_EPOCHS = 3
@@ -59,7 +59,7 @@ def choose_device(name: str) -> torch.device:
 
 
 def fit(
-    module: SedModule,
+    module: TrainedModule,
     dataset: BatchDataset,
     run_folder: Path,
     device: torch.device,
@@ -75,7 +75,7 @@ def fit(
     ended the training, CheckpointError when a checkpoint cannot be written, DesedTaskError when there is too little
     memory.
     """
-    options = module.options
+    options = module.course
     if options.num_threads is not None:
         torch.set_num_threads(options.num_threads)
     if device.type == "cpu":
@@ -126,7 +126,7 @@ def _with_a_best_that_is_there(progress: Progress, run_folder: Path) -> Progress
 
 
 def _build_trainer(
-    options: TrainingOptions,
+    options: CourseOptions,
     keeper: Keeper,
     throughput: Throughput,
     device: torch.device,

@@ -23,8 +23,8 @@ from pytorch_lightning.callbacks import Callback, TQDMProgressBar
 from desed_task.training.checkpointing import PROGRESS_KEY, RANKS_KEY, Progress, WholeFiles, place_loops
 from desed_task.training.divergence import require_finite_weights
 from desed_task.training.interruption import Interruption, StopRequested
+from desed_task.training.module import RANK, TrainedModule
 from desed_task.training.ranks import ALONE, Ranks
-from desed_task.training.sed_module import RANK, SedModule
 
 LAST = "last.ckpt"
 _BEST = re.compile(r"epoch=\d+-step=\d+\.ckpt")
@@ -160,9 +160,6 @@ class Keeper(Callback):
 
     def _require_sound(self, trainer: pl.Trainer) -> None:
         pl_module = trainer.lightning_module
-        assert isinstance(pl_module, SedModule)
+        assert isinstance(pl_module, TrainedModule)
         pl_module.divergence.look()
-        models = {"student": pl_module.sed_student, "teacher": pl_module.sed_teacher}
-        require_finite_weights(
-            {name: model for name, model in models.items() if model is not None}, trainer.global_step
-        )
+        require_finite_weights(pl_module.models, trainer.global_step)

@@ -1,6 +1,7 @@
 """One step of a detector's training, up to its loss, without a trainer.
 
-spectrum -> augment (linear) -> scale -> augment (normalised) -> student, teacher -> losses. With a mean teacher the
+spectrum -> augment (linear) -> compress -> augment (log) -> normalise -> augment (normalised) -> student, teacher ->
+losses. With a mean teacher the
 student must agree with it on every clip; without one (None) the same step is plain supervised training. Both hear the
 same input.
 """
@@ -8,7 +9,7 @@ same input.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -16,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from desed_task.batch import Batch, Inputs, Predictions, Targets
+from desed_task.features.frontend import Frontend
 from desed_task.training.losses import consistency_loss, supervised_loss
 from desed_task.training.training_options import TrainingOptions
 
@@ -27,18 +29,6 @@ class Augmentation(Protocol):
 
     def __call__(self, inputs: Inputs, targets: Targets, rng: np.random.Generator) -> tuple[Inputs, Targets]:
         """The same clips, altered."""
-        ...
-
-
-class Frontend(Protocol):
-    """What every file in `features/` offers."""
-
-    def spectrum(self, waveform: Tensor) -> Tensor:
-        """(batch, samples) -> linear features."""
-        ...
-
-    def scale(self, mel: Tensor) -> Tensor:
-        """Linear features -> what the model hears."""
         ...
 
 
@@ -61,6 +51,7 @@ class Shares:
 
 
 WHOLE = Shares()
+Call = Callable[[nn.Module, Inputs], Predictions]
 
 
 def prepare(
@@ -73,7 +64,9 @@ def prepare(
     with torch.no_grad(), torch.autocast(batch.waveform.device.type, enabled=False):
         inputs, targets = Inputs(frontend.spectrum(batch.waveform)), batch.targets
         inputs, targets = _augmented("linear", augmentations, inputs, targets, rng)
-        inputs = Inputs(frontend.scale(inputs.mel), inputs.embeddings)
+        inputs = replace(inputs, mel=frontend.compress(inputs.mel))
+        inputs, targets = _augmented("log", augmentations, inputs, targets, rng)
+        inputs = replace(inputs, mel=frontend.normalise(inputs.mel))
         return _augmented("normalised", augmentations, inputs, targets, rng)
 
 
@@ -91,20 +84,21 @@ def compute_losses(
     options: TrainingOptions,
     consistency_weight: float,
     shares: Shares = WHOLE,
-    call: Callable[[nn.Module, Inputs], Predictions] = call_plainly,
+    call: Call = call_plainly,
 ) -> Losses:
     """Both models hear (`call` says how); supervised loss of the student, and its disagreement with the teacher.
 
     With the `shares` of a part of a batch, loss and terms of all its parts add up to those of the batch.
     """
-    predicted = call(student, inputs)
+    num_frames = targets.strong.shape[1]
+    predicted = call(student, inputs).fitted(num_frames)
     strong_weight, weak_weight = options.strong_weight * shares.strong, options.weak_weight * shares.weak
     total, terms = supervised_loss(predicted, targets, strong_weight, weak_weight)
     if teacher is not None:
         assert options.mean_teacher is not None
         teacher.train(options.mean_teacher.mode == "train")
         with torch.no_grad():
-            heard = call(teacher, inputs)
+            heard = call(teacher, inputs).fitted(num_frames)
         consistency = consistency_loss(predicted, heard, options.mean_teacher.consistency_loss)
         total = total + consistency_weight * shares.clips * consistency
         terms |= {"consistency": consistency.detach(), "consistency_weight": torch.tensor(consistency_weight)}

@@ -13,9 +13,10 @@ from lightning_fabric.utilities.data import AttributeDict
 from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
 
 from desed_task.batch import Inputs
-from desed_task.experiment import SedOptions, build_frontend, build_model
+from desed_task.experiment import SedOptions
 from desed_task.options import check_options
 from desed_task.published.conf import translate_stored
+from desed_task.system import build_frontend, build_model
 
 ROOT = "../../data/dcase/dataset"
 

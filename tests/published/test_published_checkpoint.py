@@ -20,10 +20,11 @@ from published_shapes import heard_weights, lightning_checkpoint, small_tree
 from desed_task.audio.reading import read_waveform
 from desed_task.batch import Inputs
 from desed_task.errors import CheckpointError, OptionsError
-from desed_task.experiment import System, build_frontend, build_model, load_system
+from desed_task.experiment import load_system
 from desed_task.labels import DESED_LABELS
 from desed_task.prediction import predict
 from desed_task.published.checkpoint import read_checkpoint
+from desed_task.system import System, build_frontend, build_model
 
 # Each year's recipe and the Lightning it was run with.
 SHAPES = [(2022, "1.5.1"), (2023, "1.9.0"), (2024, "2.2.0")]
@@ -196,7 +197,7 @@ def test_one_model_alone_is_enough(noise: torch.Tensor, tmp_path: Path) -> None:
 
 
 def test_scaler_range_is_not_for_checkpoints_of_ours(noise: torch.Tensor, tmp_path: Path) -> None:
-    from desed_task.experiment import describe
+    from desed_task.system import describe
 
     options, weights = heard_weights(small_tree(2022), noise)
     torch.save({"desed_task": describe(options), "sed_student": weights}, tmp_path / "a.ckpt")

@@ -10,11 +10,12 @@ import pytest
 from published_shapes import published_tree, write_conf
 
 from desed_task.errors import DesedTaskError, OptionsError
-from desed_task.experiment import SedOptions, build_model
+from desed_task.experiment import SedOptions
 from desed_task.labels import DESED_LABELS
 from desed_task.options import check_options, read_options
 from desed_task.published.conf import is_published_conf, translate_conf
 from desed_task.runs.conf import read_conf
+from desed_task.system import build_model
 
 
 def test_the_2022_conf_is_the_compat_conf(tmp_path: Path, project: Path) -> None:

@@ -18,7 +18,8 @@ from desed_task.audio.reading import write_waveform
 from desed_task.errors import OptionsError
 from desed_task.experiment import SedOptions
 from desed_task.options import read_options
-from desed_task.runs.seeds import FIGURES, _is_of_these_clips, summarise
+from desed_task.runs.detection import DETECTION
+from desed_task.runs.seeds import _is_of_these_clips, summarise
 from recipes.train_sed import main
 
 STRONG_REAL = '  strong_real: {name: soundscapes, root: "${here}/scenes", part: validation}\n'
@@ -98,7 +99,7 @@ def test_looking_for_a_begun_run_makes_no_clip_resident(
     conf = read_options(tmp_path / "version_0" / "conf.yaml", SedOptions)
     data = conf.data.model_copy(update={"residence": "resident"})
     monkeypatch.setattr("desed_task.data.resident._free_bytes", lambda device: 0.0)
-    assert _is_of_these_clips(tmp_path / "version_0", conf.model_copy(update={"data": data}))
+    assert _is_of_these_clips(DETECTION, tmp_path / "version_0", conf.model_copy(update={"data": data}))
 
 
 def test_a_run_on_other_labels_is_none_of_the_series(tmp_path: Path) -> None:
@@ -113,8 +114,8 @@ def test_a_run_on_other_labels_is_none_of_the_series(tmp_path: Path) -> None:
 
 
 def test_a_model_that_one_seed_could_not_score_is_left_out(caplog: pytest.LogCaptureFixture) -> None:
-    figures = dict.fromkeys(FIGURES, 0.5)
-    summary = summarise([{"student": figures, "teacher": figures}, {"student": figures}])
+    figures = dict.fromkeys(DETECTION.figures, 0.5)
+    summary = summarise([{"student": figures, "teacher": figures}, {"student": figures}], DETECTION.figures)
     assert list(summary) == ["student"]
     assert "the teacher of a seed has no report" in caplog.text
 

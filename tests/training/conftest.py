@@ -20,7 +20,8 @@ from desed_task.events import Event
 from desed_task.labels import LabelSet
 from desed_task.models.crnn import CRNN, CRNNOptions
 from desed_task.timeline import FrameGrid
-from desed_task.training.sed_module import Augmentation, SedModule
+from desed_task.training.sed_module import SedModule
+from desed_task.training.step import Augmentation
 from desed_task.training.training_options import TrainingOptions
 
 LABELS, GRID, BANDS, SAMPLES = LabelSet(["hum", "hiss"]), FrameGrid(16000, 256, 2), 8, 2560
@@ -34,8 +35,11 @@ class Magnitudes(nn.Module):
         frames = padded[:, : padded.shape[1] // 256 * 256].reshape(len(waveform), -1, BANDS, 32)
         return frames.abs().mean(dim=3)
 
-    def scale(self, mel: Tensor) -> Tensor:
-        return torch.log10(mel + 1e-3)
+    def compress(self, spectrum: Tensor) -> Tensor:
+        return torch.log10(spectrum + 1e-3)
+
+    def normalise(self, logarithm: Tensor) -> Tensor:
+        return logarithm
 
 
 class Noise:

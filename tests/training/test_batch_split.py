@@ -30,8 +30,9 @@ from desed_task.training.batch_split import (
 )
 from desed_task.training.checkpointing import read_checkpoint
 from desed_task.training.fit import fit
+from desed_task.training.module import PARTS_KEY
 from desed_task.training.ranks import Ranks
-from desed_task.training.sed_module import PARTS_KEY, SedModule
+from desed_task.training.sed_module import SedModule
 from desed_task.training.step import Shares, compute_losses
 
 MakeModule = Callable[..., SedModule]

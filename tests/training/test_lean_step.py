@@ -115,7 +115,7 @@ def test_without_dropout_it_is_the_plain_step(
     wanted, teacher = plain_steps(plain, inputs.mel, batch, [module._ramp(step + 1) for step in range(STEPS)])
 
     optimiser = module.configure_optimizers()["optimizer"]
-    scheduler = torch.optim.lr_scheduler.LambdaLR(optimiser, module._rate)
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimiser, module.relative_rate)
     losses = []
     for step in range(STEPS):
         monkeypatch.setattr(SedModule, "global_step", step)

@@ -84,15 +84,15 @@ def test_gradients_of_two_batches_make_one_step_and_move_the_teacher_once(
 def test_the_first_step_at_the_full_rate(make_module: MakeModule) -> None:
     fixed = make_module(n_epochs=6, n_epochs_warmup=2)
     published = make_module(n_epochs=6, n_epochs_warmup=2, full_rate_first_step=True)
-    assert published._rate(0) == 1.0
-    assert fixed._rate(0) == pytest.approx(math.exp(-5 * 0.9**2))
-    assert [published._rate(step) for step in range(1, 30)] == [fixed._rate(step) for step in range(1, 30)]
+    assert published.relative_rate(0) == 1.0
+    assert fixed.relative_rate(0) == pytest.approx(math.exp(-5 * 0.9**2))
+    assert [published.relative_rate(step) for step in range(1, 30)] == [fixed.relative_rate(step) for step in range(1, 30)]
 
 
 def test_the_decay_stops_at_the_lowest_rate(make_module: MakeModule) -> None:
     module = make_module(n_epochs=6, n_epochs_warmup=0, decay_from_epoch=2, learning_rate=0.01, min_learning_rate=0.002)
-    assert module._rate(30) == pytest.approx(0.2)
-    assert module._rate(20) == pytest.approx(math.cos(math.pi / 4))
+    assert module.relative_rate(30) == pytest.approx(0.2)
+    assert module.relative_rate(20) == pytest.approx(math.cos(math.pi / 4))
 
 
 def test_a_teacher_in_evaluation_mode_keeps_averaged_statistics(make_module: MakeModule, batch: Batch) -> None:

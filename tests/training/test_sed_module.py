@@ -100,7 +100,7 @@ def test_a_step_with_a_teacher_adds_weight_times_ramp_times_the_difference(
 
 def test_the_learning_rate_rises_with_the_ramp_and_falls_with_the_cosine(make_module: MakeModule) -> None:
     module = make_module(n_epochs=6, n_epochs_warmup=2, decay_from_epoch=4)  # 5 steps each: 10 up, from 20 to 30 down
-    rates = [module._rate(step) for step in range(31)]
+    rates = [module.relative_rate(step) for step in range(31)]
     assert rates[0] == pytest.approx(math.exp(-5 * 0.9**2))
     assert rates[4] == pytest.approx(math.exp(-5 * 0.5**2))
     assert rates[9:21] == [1.0] * 12
@@ -110,7 +110,7 @@ def test_the_learning_rate_rises_with_the_ramp_and_falls_with_the_cosine(make_mo
 
 def test_without_a_decay_the_learning_rate_stays(make_module: MakeModule) -> None:
     module = make_module(n_epochs=6, n_epochs_warmup=0)
-    assert {module._rate(step) for step in range(40)} == {1.0}
+    assert {module.relative_rate(step) for step in range(40)} == {1.0}
 
 
 def test_the_teacher_follows_after_each_step(make_module: MakeModule, monkeypatch: pytest.MonkeyPatch) -> None:

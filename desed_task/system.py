@@ -1,0 +1,204 @@
+"""A system that listens, detector or tagger: its options, its parts built from them, its checkpoint read back.
+
+What detectors and taggers have in common; what sets them apart is in `experiment` and `tagging`. What a checkpoint
+stores (`describe`) is enough to test, serve or export it without the conf it came from.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
+from torch import nn
+
+from desed_task.audio.reading import read_waveform
+from desed_task.clips import ClipSet
+from desed_task.data.joined import JoinedStore
+from desed_task.data.resident import AskedResidence
+from desed_task.data.store import PackedStore
+from desed_task.errors import CheckpointError
+from desed_task.labels import LabelSet
+from desed_task.models.tagger import InputShape
+from desed_task.options import Options
+from desed_task.postprocessing.pipeline import PostProcessing, PostProcessingOptions, build_postprocessing
+from desed_task.prediction import predict
+from desed_task.scores import Scores
+from desed_task.timeline import FrameGrid
+from desed_task.training.course_options import CourseOptions
+from desed_task.training.energy import EnergyOptions
+from desed_task.training.module import CHECKPOINT_KEY
+from desed_task.training.run_folder import code_version
+from desed_task.training.step import Augmentation
+from desed_task.variants import AUGMENTATIONS, FRONTENDS, MODELS, AugmentationOptions, Features, Model
+from desed_task.windowing import Windowing
+
+CHECKPOINT_FORMAT = 1
+
+
+class HeardOptions(Options):
+    """Where waveforms are kept, and how much of one a model hears at a time."""
+
+    store: Path = Field(Path("data/store"), description="Where packed waveforms are kept.")
+    residence: AskedResidence = Field(
+        "auto",
+        description="Where training clips lie: mapped (read from the store), resident (all in the memory of the "
+        "training's device), or auto: resident on a GPU half of whose free memory suffices.",
+    )
+    clip_seconds: float = Field(10.0, gt=0, description="Length of a training clip and of the window a model hears.")
+
+
+class SystemOptions(Options):
+    """A system: its classes, front-end, model, data, training and post-processing."""
+
+    labels: tuple[str, ...] = Field(min_length=1, description="Class names in the order of every class axis.")
+    features: Features = Field(description="From a waveform to what the model hears.")
+    model: Model = Field(description="The network.")
+    augmentations: tuple[AugmentationOptions, ...] = Field(description="In the order of their use.")
+    data: HeardOptions = Field(description="What is trained on, selected by and tested on.")
+    training: CourseOptions = Field(description="The course of the training.")
+    postprocessing: PostProcessingOptions = Field(
+        PostProcessingOptions(), description="From scores to events, in tests and in the service alike."
+    )
+    energy: EnergyOptions = Field(EnergyOptions(), description="How energy is metered.")
+
+    @model_validator(mode="after")
+    def _fits(self) -> SystemOptions:
+        build_postprocessing(self.postprocessing, LabelSet(self.labels), build_grid(self))
+        self.model.require_fit(input_shape(self))
+        return self
+
+
+O_co = TypeVar("O_co", bound=SystemOptions, covariant=True)
+
+
+@dataclass(frozen=True)
+class System(Generic[O_co]):
+    """A system that can be run: options, models by name, front-end and everything around them."""
+
+    options: O_co
+    models: Mapping[str, nn.Module]
+    frontend: Any
+    labels: LabelSet
+    grid: FrameGrid
+    windowing: Windowing
+    postprocessing: PostProcessing
+
+    def to(self, device: torch.device) -> System[O_co]:
+        """Move models and front-end, in place."""
+        for module in (*self.models.values(), self.frontend):
+            module.to(device)
+        return self
+
+
+def build_grid(options: SystemOptions) -> FrameGrid:
+    """The clocks of the model."""
+    return FrameGrid(options.features.sample_rate, options.features.hop_length, options.model.time_pooling)
+
+
+def input_shape(options: SystemOptions) -> InputShape:
+    """What the model hears of one window."""
+    num_samples = build_grid(options).num_samples(options.data.clip_seconds)
+    return InputShape(options.features.num_frames(num_samples), options.features.num_bands)
+
+
+def build_model(options: SystemOptions) -> nn.Module:
+    """An untrained model."""
+    return MODELS[options.model.name](options.model, input_shape(options), len(options.labels))
+
+
+def build_frontend(options: SystemOptions, exportable: bool = False) -> Any:
+    """waveform -> what the model hears; `exportable` has only operators that every ONNX execution provider runs."""
+    return FRONTENDS[options.features.name](options.features, exportable)
+
+
+def build_augmentations(options: SystemOptions) -> list[Augmentation]:
+    """What alters training clips, in order."""
+    return [AUGMENTATIONS[augmentation.name](augmentation) for augmentation in options.augmentations]
+
+
+def describe(options: SystemOptions) -> dict[str, Any]:
+    """What a checkpoint stores beside the weights, as plain values."""
+    grid = build_grid(options)
+    scaled = {"scaler_range": list(options.features.scaler_range)} if options.features.name == "logmel" else {}
+    return {
+        "format": CHECKPOINT_FORMAT,
+        "options": json.loads(options.model_dump_json()),
+        "code": code_version(),
+        "labels": list(options.labels),
+        "grid": {"sample_rate": grid.sample_rate, "hop_length": grid.hop_length, "time_pooling": grid.time_pooling},
+        **scaled,
+        "postprocessing": json.loads(options.postprocessing.model_dump_json()),
+    }
+
+
+def stored_tree(checkpoint: Mapping[str, Any], path: Path, recipe: str, or_what: str = "") -> dict[str, Any]:
+    """The options that a checkpoint of ours stores; CheckpointError when it stores none (nor `or_what`)."""
+    stored = checkpoint.get(CHECKPOINT_KEY)
+    if not isinstance(stored, dict) or stored.get("format") != CHECKPOINT_FORMAT:
+        raise CheckpointError(
+            f"{path}: the checkpoint does not say how it was trained (no {CHECKPOINT_KEY!r} of format "
+            f"{CHECKPOINT_FORMAT}{or_what}); train it with {recipe}"
+        )
+    options: dict[str, Any] = stored["options"]
+    return options
+
+
+def load_models(
+    weights: Mapping[str, Mapping[str, torch.Tensor]], options: SystemOptions, path: Path
+) -> dict[str, nn.Module]:
+    """Models by name, in eval mode on the CPU; CheckpointError when their weights do not fit."""
+    models = {}
+    for name, of_model in weights.items():
+        models[name] = build_model(options).eval()
+        load_weights(models[name], of_model, f"{path}, {name}")
+    return models
+
+
+def load_weights(model: nn.Module, weights: Mapping[str, torch.Tensor], source: str) -> None:
+    """Load a state dict strictly; CheckpointError reports all that does not fit."""
+    mine = model.state_dict()
+    other = [
+        f"size mismatch for {name}, {tuple(weights[name].shape)} for {tuple(mine[name].shape)}"
+        for name in mine
+        if name in weights and weights[name].shape != mine[name].shape
+    ]
+    kinds = (
+        ("Missing keys", [name for name in mine if name not in weights]),
+        ("unexpected keys", [name for name in weights if name not in mine]),
+    )
+    faults = [f"{kind}: {_first_few(names)}" for kind, names in kinds if names]
+    if faults or other:
+        report = "; ".join([*faults, *([_first_few(other)] if other else [])])
+        raise CheckpointError(f"{source}: the weights do not fit the model: {report}")
+    model.load_state_dict(weights)
+
+
+def predict_waveforms(
+    system: System[SystemOptions], model: nn.Module, waveforms: Iterable[tuple[str, NDArray[np.float32]]]
+) -> dict[str, Scores]:
+    """Scores of every waveform, on the device of the model."""
+    device = next(model.parameters()).device
+    return predict(model, system.frontend, waveforms, system.windowing, system.labels, device)
+
+
+def decoded_waveforms(clip_set: ClipSet, sample_rate: int) -> Iterator[tuple[str, NDArray[np.float32]]]:
+    """(audio_id, waveform) of every clip, decoded from its file as the service decodes it."""
+    return ((clip.audio_id, read_waveform(clip.path, sample_rate)) for clip in clip_set.clips)
+
+
+def stored_waveforms(store: PackedStore | JoinedStore) -> Iterator[tuple[str, NDArray[np.float32]]]:
+    """(audio_id, waveform) of every clip of a store."""
+    for clip, audio_id in enumerate(store.audio_ids):
+        yield audio_id, store.read(clip, 0, int(store.lengths[clip]))
+
+
+def _first_few(names: Sequence[str], limit: int = 6) -> str:
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + more
