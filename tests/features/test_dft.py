@@ -55,3 +55,13 @@ def test_frames_begin_one_hop_apart() -> None:
 
 def test_silence_is_exactly_zero() -> None:
     assert not ConvolutionBands(*window_and_weights(1024), 320)(torch.zeros(1, 4096), 10).any()
+
+
+@pytest.mark.parametrize(("window_length", "length", "hop"), [(400, 512, 160), (661, 1920, 220), (20, 30, 7)])
+def test_a_short_window_is_continued_with_zeros(window_length: int, length: int, hop: int) -> None:
+    window, (_, weights) = torch.rand(window_length) + 0.1, window_and_weights(length)
+    frame = torch.randn(1, window_length)
+    expected = np.abs(np.fft.rfft((frame * window)[0].double().numpy(), n=length)) ** 2 @ weights.double().numpy()
+    for make in (FFTBands, ConvolutionBands):
+        bands = make(window, weights, hop, length, power=2)(frame, 1)
+        np.testing.assert_allclose(bands[0, 0], expected, rtol=1e-4)

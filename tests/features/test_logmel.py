@@ -58,6 +58,16 @@ def test_the_published_clip_has_626_mel_frames_of_128_bands() -> None:
     assert LogMel(BASELINE)(torch.zeros(1, 160_000)).shape == (1, 626, 128)
 
 
+def test_the_stages_are_decibel_within_limits_and_then_the_clips_range() -> None:
+    frontend, waveform = LogMel(BASELINE), sound(2, 16_000)
+    decibel = frontend.compress(frontend.spectrum(waveform))
+    assert decibel.min() >= DB_RANGE[0]
+    assert torch.equal(frontend.normalise(decibel), frontend(waveform))
+    assert torch.equal(frontend.scale(frontend.spectrum(waveform)), frontend(waveform))
+    assert BASELINE.num_bands == decibel.shape[2]
+    assert BASELINE.num_frames(16_000) == decibel.shape[1]
+
+
 @pytest.mark.parametrize("num_samples", [1, 300, 600, 1023, 1024, 1025, 2048, 16_000, 37_777, 160_001])
 @pytest.mark.parametrize("options", [BASELINE, DEMO], ids=["baseline", "demo"])
 def test_both_forms_agree_at_any_length(options: LogMelOptions, num_samples: int) -> None:
