@@ -31,6 +31,11 @@ MODELS = ("student", "teacher")
 _KNOWN = ("pytorch_lightning.", "lightning.", "lightning_fabric.", "torchmetrics.", "torch.", "numpy.", "desed_task.")
 # Types that stand in a pickle as arguments, such as that of a defaultdict.
 _PLAIN_TYPES = {f"builtins.{name}" for name in ("list", "dict", "tuple", "int", "float", "str", "bool")}
+# Files older than torch's zip format do not list what they name; PANNs keep numpy arrays of their sampler.
+_OLD_FILES_NAME = (
+    *(f"numpy.{module}.multiarray.{name}" for module in ("core", "_core") for name in ("_reconstruct", "scalar")),
+    *("numpy.ndarray", "numpy.dtype"),
+)
 _SCALARS = {"f2": "e", "f4": "f", "f8": "d", "i1": "b", "i2": "h", "i4": "i", "i8": "q"} | {
     **{"u1": "B", "u2": "H", "u4": "I", "u8": "Q", "b1": "?"}
 }
@@ -75,8 +80,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """What a checkpoint file holds, ours or a published one, on the CPU. CheckpointError when it cannot be read."""
     try:
         names = torch.serialization.get_unsafe_globals_in_checkpoint(str(path))
-    except Exception:  # not a file of torch's zip format; the reader below says what it makes of it
-        names = []
+    except Exception:  # not a file of torch's zip format: of torch before 1.6 (the PANNs), or none of torch's at all
+        names = list(_OLD_FILES_NAME)
     stand_ins = []
     for name in names:
         stand_in = _stand_in(name)
