@@ -56,8 +56,11 @@ def decaying(batch: int, num_samples: int) -> torch.Tensor:
     ids=["published", "40 bands to 7.6 kHz", "22.05 kHz", "32 kHz"],
 )
 def test_it_equals_torchaudio(options: KaldiOptions, exportable: bool) -> None:
-    frontend, waveform = Kaldi(options, exportable), decaying(2, 37_777)
-    logarithm, expected = frontend.compress(frontend.spectrum(waveform)), reference(waveform, options)
+    waveform = decaying(2, 37_777)
+    # By FFT both round alike; the convolution is nearer to the truth than either.
+    expected = reference(waveform.double() if exportable else waveform, options).float()
+    frontend = Kaldi(options, exportable)
+    logarithm = frontend.compress(frontend.spectrum(waveform))
     assert logarithm.shape == expected.shape
     audible = expected > math.log(POWER_FLOOR) + 4.0
     assert audible.float().mean() > 0.5
