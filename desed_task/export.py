@@ -1,10 +1,10 @@
 """From a trained model to a bundle: front-end and model as one ONNX graph, compared with torch before it is written.
 
-The graph hears waveforms (batch, samples), of any length and number, and gives the probabilities of `bundle`. What it
-is compared with is the model as it was trained and evaluated, its front-end by FFT included, on the recordings given
-(or on synthetic ones), on silence and other extremes, and at lengths and batch sizes other than the traced ones: an
-exporter that freezes a length or computes a GRU by the other of its two formulas is silently wrong, by a tenth of a
-probability.
+The graph hears waveforms (batch, samples), of any length and number, and gives the probabilities of `bundle`, frames
+fitted onto its grid. It is compared (see `parity`) with the model as it was trained and evaluated, its front-end by FFT
+included: an exporter that freezes a length or computes a GRU by the other of its two formulas is silently wrong, by a
+tenth of a probability. The graph of a fixed view (`Bundle.fixed_view`: position embeddings, front-ends that pad) is
+traced and compared at the length of its window alone, in batches of several sizes.
 
 torch's tracing exporter (opset 17, dynamic axes) is used: the newer one freezes the length of recurrent models (torch
 2.11, pytorch #126339). It also restores training mode where it finds it, so what is exported is a copy in eval mode
@@ -16,71 +16,54 @@ from __future__ import annotations
 import copy
 import io
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import onnx
-import onnxruntime
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.jit._trace import TracerWarning
 
-from desed_task.audio.reading import Waveform, resample
-from desed_task.batch import Inputs
+from desed_task.audio.reading import Waveform
+from desed_task.batch import Inputs, Predictions
 from desed_task.bundle import Bundle, write_bundle
 from desed_task.errors import BundleError
 from desed_task.graph_contract import INPUT_NAME, STRONG_NAME, WEAK_NAME
-from desed_task.soundscapes.procedural.bank import ProceduralOptions, build_procedural_soundbank
-from desed_task.soundscapes.soundbank import SAMPLE_RATE as SOUNDBANK_RATE
-from desed_task.soundscapes.soundbank import seeded
+from desed_task.parity import PARITY_TOLERANCE, describe_parity, measure_parity
+from desed_task.timeline import FrameGrid
 
-PARITY_TOLERANCE = 1e-4
 OPSET = 17
 
-# (batch, samples). Traced with one clip and compared with several, the batch axis is seen to be free; 600 samples are
-# fewer than any STFT window in use.
+# (batch, samples). Traced with one clip and compared with several, the batch axis is seen to be free.
 _TRACED_SHAPE = (1, 24_000)
-_SHAPES = ((1, 160_000), (3, 80_000), (2, 37_777), (1, 600), (5, 16_000))
-_WINDOWS_PER_RUN = 8
-_SYNTHETIC_EVENTS = {"Speech": 0.3, "Dog": 0.1, "Dishes": 0.03, "Alarm_bell_ringing": 0.5}
-_SYNTHETIC_SECONDS = 10.0
-
-
-@dataclass(frozen=True)
-class ParityCase:
-    """What graph and torch both hear: its kind, which one of the kind, waveforms (batch, samples)."""
-
-    kind: str
-    name: str
-    waveforms: NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class ParityFigure:
-    """The largest difference of any probability in one case of shape (batch, samples)."""
-
-    kind: str
-    name: str
-    shape: tuple[int, int]
-    largest_difference: float
 
 
 class ProbabilityGraph(nn.Module):
-    """What is exported: waveform (batch, samples) -> strong (batch, frames, classes), weak (batch, classes)."""
+    """What is exported: waveform (batch, samples) -> strong (batch, frames, classes), weak (batch, classes).
 
-    def __init__(self, frontend: Callable[[Tensor], Tensor], model: nn.Module) -> None:
+    Frames are those of `grid`, of which the model may give a few more or fewer (without a grid, they are the model's
+    own). A model that gives none has only `weak`.
+    """
+
+    def __init__(self, frontend: Callable[[Tensor], Tensor], model: nn.Module, grid: FrameGrid | None = None) -> None:
         super().__init__()
-        self.frontend, self.model = copy.deepcopy(frontend), copy.deepcopy(model)
+        self.frontend, self.model, self.grid = copy.deepcopy(frontend), copy.deepcopy(model), grid
         self.cpu().eval()
 
-    def forward(self, waveform: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, waveform: Tensor) -> tuple[Tensor, ...]:
         """Probabilities, see the class."""
-        predictions = self.model(Inputs(self.frontend(waveform)))
+        predictions = self.predictions(waveform)
+        if predictions.strong_logits is None:
+            return (predictions.weak_probs,)
+        if self.grid is not None:
+            predictions = predictions.fitted(self.grid.num_frames(waveform.shape[1]))
         return predictions.strong_probs, predictions.weak_probs
+
+    def predictions(self, waveform: Tensor) -> Predictions:
+        """What the model says, before its frames are fitted."""
+        predictions: Predictions = self.model(Inputs(self.frontend(waveform)))
+        return predictions
 
 
 def export_bundle(
@@ -94,34 +77,39 @@ def export_bundle(
     """Export, compare, write; the bundle that was written, the parity figures in its provenance.
 
     recordings: (samples,) each, at the bundle's sample rate; without any, synthetic ones are heard. BundleError, with
-    nothing written, when any probability is not finite or differs from torch's by more than PARITY_TOLERANCE.
+    nothing written, when any probability is not finite or differs from torch's by more than PARITY_TOLERANCE. Whether
+    the bundle has frames is what the model shows.
     """
-    model_bytes = trace_graph(ProbabilityGraph(exportable_frontend, model))
+    reference = ProbabilityGraph(reference_frontend, model, bundle.grid)
+    bundle = replace(bundle, has_frames=_gives_frames(reference, bundle))
+    window_samples = bundle.windowing.window_samples if bundle.fixed_view else None
+    graph = ProbabilityGraph(exportable_frontend, model, bundle.grid)
+    model_bytes = trace_graph(graph, bundle.output_names, window_samples)
     check_graph(onnx.load_model_from_string(model_bytes))
-    figures = measure_parity(model_bytes, ProbabilityGraph(reference_frontend, model), bundle, recordings)
+    figures = measure_parity(model_bytes, reference, bundle, recordings)
     worst = max(figures, key=lambda figure: figure.largest_difference)
     if worst.largest_difference > PARITY_TOLERANCE:
         raise BundleError(
             f"the exported graph differs from torch by up to {worst.largest_difference:.2g} ({worst.name}, "
             f"{worst.shape[0]} x {worst.shape[1]} samples), more than {PARITY_TOLERANCE:g}; nothing was written"
         )
-    provenance = {**bundle.provenance, "parity": _provenance(figures)}
+    provenance = {**bundle.provenance, "parity": {**describe_parity(figures), "opset": OPSET}}
     return write_bundle(replace(bundle, provenance=provenance), model_bytes, folder)
 
 
-def trace_graph(graph: nn.Module) -> bytes:
-    """The ONNX file of a graph, batch and samples dynamic; BundleError when its code would freeze one of them."""
-    example = 0.1 * torch.randn(_TRACED_SHAPE, generator=torch.Generator().manual_seed(0))
+def trace_graph(
+    graph: nn.Module, output_names: Sequence[str] = (STRONG_NAME, WEAK_NAME), window_samples: int | None = None
+) -> bytes:
+    """The ONNX file of a graph, batch and samples dynamic; BundleError when its code would freeze one of them.
+
+    window_samples: of a fixed view, which the trace may freeze; that the batch is free is seen when it is compared.
+    """
+    shape = _TRACED_SHAPE if window_samples is None else (1, window_samples)
+    example = 0.1 * torch.randn(shape, generator=torch.Generator().manual_seed(0))
     stream = io.BytesIO()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        # torch's GRU compares the width of its input with its options; nothing is frozen by that.
-        warnings.filterwarnings("ignore", category=TracerWarning, module=r"torch\.nn\.modules\.rnn")
-        # Said of every GRU without explicit states; the comparisons of several clips show that the batch is free.
-        warnings.filterwarnings("ignore", message="Exporting a model to ONNX with a batch_size other than 1")
-        # The exporter computes one step less in advance; the step is then in the graph.
-        warnings.filterwarnings("ignore", message="Constant folding - Only steps=1")
-        warnings.filterwarnings("ignore", category=DeprecationWarning)
+        _ignore_harmless_warnings()
         torch.onnx.export(
             graph,
             (example,),
@@ -129,21 +117,37 @@ def trace_graph(graph: nn.Module) -> bytes:
             dynamo=False,
             opset_version=OPSET,
             input_names=[INPUT_NAME],
-            output_names=[STRONG_NAME, WEAK_NAME],
-            dynamic_axes={
-                INPUT_NAME: {0: "batch", 1: "samples"},
-                STRONG_NAME: {0: "batch", 1: "frames"},
-                WEAK_NAME: {0: "batch"},
-            },
+            output_names=list(output_names),
+            dynamic_axes=_dynamic_axes(output_names, fixed_view=window_samples is not None),
         )
     for warning in caught:
-        if issubclass(warning.category, TracerWarning):
+        if not issubclass(warning.category, TracerWarning):
+            warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+        elif window_samples is None:
             raise BundleError(
                 f"the trace of the model would freeze a value, {warning.filename}, line {warning.lineno}: "
                 f"{' '.join(str(warning.message).split())}"
             )
-        warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
     return stream.getvalue()
+
+
+def _ignore_harmless_warnings() -> None:
+    # torch's GRU compares the width of its input with its options; nothing is frozen by that.
+    warnings.filterwarnings("ignore", category=TracerWarning, module=r"torch\.nn\.modules\.rnn")
+    # Said of every GRU without explicit states; the comparisons of several clips show that the batch is free.
+    warnings.filterwarnings("ignore", message="Exporting a model to ONNX with a batch_size other than 1")
+    # The exporter computes one step less in advance; the step is then in the graph.
+    warnings.filterwarnings("ignore", message="Constant folding - Only steps=1")
+    warnings.filterwarnings("ignore", category=DeprecationWarning)
+
+
+def _dynamic_axes(output_names: Sequence[str], fixed_view: bool) -> dict[str, dict[int, str]]:
+    axes = {name: {0: "batch"} for name in (INPUT_NAME, *output_names)}
+    if not fixed_view:
+        axes[INPUT_NAME][1] = "samples"
+        if STRONG_NAME in axes:
+            axes[STRONG_NAME][1] = "frames"
+    return axes
 
 
 def check_graph(graph: onnx.ModelProto) -> None:
@@ -161,107 +165,18 @@ def check_graph(graph: onnx.ModelProto) -> None:
             )
 
 
-def measure_parity(
-    model_bytes: bytes, reference: nn.Module, bundle: Bundle, recordings: Sequence[Waveform]
-) -> list[ParityFigure]:
-    """Compare the graph with torch on every case; BundleError when an answer is not finite or of another shape."""
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(model_bytes, options, providers=["CPUExecutionProvider"])
-    return [_compare(session, reference, bundle, case) for case in parity_cases(bundle, recordings)]
+def _gives_frames(reference: ProbabilityGraph, bundle: Bundle) -> bool:
+    """Whether the model gives frame scores; BundleError when they cannot be those of the grid.
 
-
-def parity_cases(bundle: Bundle, recordings: Sequence[Waveform]) -> Iterator[ParityCase]:
-    """Every comparison: recordings as they are served, extremes, and other lengths and batch sizes."""
-    windowing, kind = bundle.windowing, "recordings" if recordings else "synthetic recordings"
-    recordings = recordings or synthetic_recordings(bundle.sample_rate)
-    for number, recording in enumerate(recordings, start=1):
-        windows = windowing.cut(recording)
-        for first in range(0, len(windows), _WINDOWS_PER_RUN):
-            yield ParityCase(kind, f"{kind}, number {number}", windows[first : first + _WINDOWS_PER_RUN])
-    sound = np.concatenate(recordings[:_WINDOWS_PER_RUN])
-    for name, waveforms in _extremes(sound, windowing.window_samples).items():
-        yield ParityCase(name, name, waveforms)
-    # Fewer samples than this give the model no frame at all.
-    shortest = (bundle.grid.time_pooling - 1) * bundle.grid.hop_length
-    for batch, num_samples in dict.fromkeys(((1, windowing.window_samples), *_SHAPES)):
-        waveforms = _pieces(sound, batch, max(num_samples, shortest))
-        yield ParityCase("other lengths and batch sizes", "another length and batch size", waveforms)
-
-
-def synthetic_recordings(sample_rate: int) -> list[Waveform]:
-    """Speech, barks, impacts and alarms over room tone, (samples,) each; always the same."""
-    bank = build_procedural_soundbank(ProceduralOptions(name="procedural", num_voices=1), "parity", seed=0)
-    rng = seeded("parity")
-    num_samples = round(_SYNTHETIC_SECONDS * SOUNDBANK_RATE)
-    recordings = []
-    for label, peak in _SYNTHETIC_EVENTS.items():
-        event = bank.read_event(bank.draw_event(rng, label))[: num_samples // 2]
-        scene = 0.02 * bank.backgrounds.read(bank.backgrounds.draw(rng, num_samples), num_samples)
-        onset = int(rng.integers(num_samples - len(event)))
-        scene[onset : onset + len(event)] += peak * event / float(np.abs(event).max())
-        recordings.append(resample(scene.astype(np.float32), SOUNDBANK_RATE, sample_rate))
-    return recordings
-
-
-def _extremes(sound: Waveform, window_samples: int) -> dict[str, NDArray[np.float32]]:
-    """Windows (1, window_samples) in which rounding weighs most: the front-end stretches whatever range there is."""
-    window = _pieces(sound, 1, window_samples)
-    click, short = np.zeros_like(window), np.zeros_like(window)
-    click[:, window_samples // 3] = 1.0
-    short[:, :600] = window[:, :600]
-    return {
-        "silence": np.zeros_like(window),
-        "one click": click,
-        "600 samples, then silence": short,
-        "faint sound": np.float32(1e-3) * window,
-        "overdriven sound": np.clip(np.float32(100.0) * window, -1.0, 1.0),
-    }
-
-
-def _pieces(sound: Waveform, batch: int, num_samples: int) -> NDArray[np.float32]:
-    """(batch, num_samples) of consecutive pieces of `sound`, which begins again where it ends."""
-    return np.resize(sound, (batch, num_samples)).astype(np.float32)
-
-
-def _compare(session: Any, reference: nn.Module, bundle: Bundle, case: ParityCase) -> ParityFigure:
-    batch, num_samples = case.waveforms.shape
-    where = f"{case.name}, {batch} x {num_samples} samples"
+    Models give a few frames more (of padding) or fewer (of convolutions without any) than their grid has, but one that
+    gives less than half of them was cut short, or has other clocks than the bundle says.
+    """
+    view = bundle.windowing
     with torch.inference_mode():
-        expected = [values.numpy() for values in reference(torch.from_numpy(case.waveforms))]
-    try:
-        found = session.run([STRONG_NAME, WEAK_NAME], {INPUT_NAME: case.waveforms})
-    except Exception as error:  # onnxruntime's errors share no base class of their own
-        raise BundleError(f"the exported graph cannot be run on {where} ({' '.join(str(error).split())})") from None
-    num_classes = len(bundle.labels)
-    promised = [(batch, bundle.grid.num_frames(num_samples), num_classes), (batch, num_classes)]
-    for name, outputs in (("torch", expected), ("the exported graph", found)):
-        shapes = [values.shape for values in outputs]
-        if shapes != promised:
-            raise BundleError(f"{name} gives outputs of {shapes} on {where}, labels and grid say {promised}")
-        if not all(np.isfinite(values).all() for values in outputs):
-            raise BundleError(f"{name} gives probabilities that are not finite on {where}; train the model again")
-    differences = [float(np.abs(a - b).max()) for a, b in zip(expected, found, strict=True)]
-    return ParityFigure(case.kind, case.name, (batch, num_samples), max(differences))
-
-
-def _provenance(figures: Sequence[ParityFigure]) -> dict[str, Any]:
-    of_kind: dict[str, list[ParityFigure]] = {}
-    for figure in figures:
-        of_kind.setdefault(figure.kind, []).append(figure)
-    cases = {
-        kind: {
-            "comparisons": len(group),
-            "shapes": [list(shape) for shape in dict.fromkeys(figure.shape for figure in group)],
-            "largest_difference": max(figure.largest_difference for figure in group),
-        }
-        for kind, group in of_kind.items()
-    }
-    return {
-        "largest_difference": max(figure.largest_difference for figure in figures),
-        "tolerance": PARITY_TOLERANCE,
-        "torch": torch.__version__,
-        "onnxruntime": onnxruntime.__version__,
-        "opset": OPSET,
-        "cases": cases,
-    }
+        strong = reference.predictions(torch.zeros(1, view.window_samples)).strong_logits
+    if strong is not None and 2 * strong.shape[1] < view.window_frames:
+        raise BundleError(
+            f"the model gives {strong.shape[1]} frames of a window of {view.window_samples} samples, labels and grid "
+            f"say {view.window_frames}"
+        )
+    return strong is not None

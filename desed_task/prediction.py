@@ -1,21 +1,24 @@
 """A torch model and waveforms -> Scores per clip: the one torch file that makes Scores.
 
-Windows of several recordings share a batch; they are cut and stitched by `windowing`, as the service does.
+Recordings are cut and stitched by their view, as the service does; windows of several recordings share a batch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from desed_task.batch import Inputs, Predictions
+from desed_task.batch import Inputs, Predictions, send
 from desed_task.labels import LabelSet
 from desed_task.scores import Scores
-from desed_task.windowing import Windowing
+from desed_task.views import View
 
 BATCH_WINDOWS = 8
 
@@ -24,46 +27,117 @@ def predict(
     model: nn.Module,
     frontend: Callable[[Tensor], Tensor],
     waveforms: Iterable[tuple[str, NDArray[np.float32]]],
-    windowing: Windowing,
+    view: View,
     labels: LabelSet,
     device: torch.device,
+    batch_windows: int | None = None,
 ) -> dict[str, Scores]:
-    """(audio_id, waveform (samples,)) of any lengths -> audio_id -> Scores. The model is left in the mode it was in."""
+    """(audio_id, waveform (samples,)) of any lengths -> audio_id -> Scores. The model is left in the mode it was in.
+
+    batch_windows: windows that the model hears at a time (BATCH_WINDOWS when not given). Scores of a model that gives
+    no frames have none.
+    """
+
+    def probs(predictions: Predictions) -> tuple[Tensor | None, Tensor]:
+        strong = predictions.fitted(view.window_frames).strong_logits
+        return None if strong is None else torch.sigmoid(strong), predictions.weak_probs
+
+    with _evaluating(model):
+        return {
+            heard.audio_id: view.stitch(heard.frames, heard.clips, labels, heard.num_samples)
+            for heard in _hear(model, frontend, waveforms, view, device, batch_windows, probs)
+        }
+
+
+def predict_clip_logits(
+    model: nn.Module,
+    frontend: Callable[[Tensor], Tensor],
+    waveforms: Iterable[tuple[str, NDArray[np.float32]]],
+    view: View,
+    device: torch.device,
+    batch_windows: int | None = None,
+) -> dict[str, NDArray[np.float32]]:
+    """As `predict`: audio_id -> the clip's logits (classes,), pooled by the view; what a validation loss is made of."""
+    with _evaluating(model):
+        return {
+            heard.audio_id: view.pool(heard.clips)
+            for heard in _hear(model, frontend, waveforms, view, device, batch_windows, _clip_logits)
+        }
+
+
+@dataclass(frozen=True)
+class _Heard:
+    """What was said of the windows of one recording.
+
+    frames: (windows, frames, classes) or None; clips: (windows, classes); probabilities or logits, as was asked.
+    """
+
+    audio_id: str
+    num_samples: int
+    frames: NDArray[np.float32] | None
+    clips: NDArray[np.float32]
+
+
+_Said = tuple[Tensor | None, Tensor]
+
+
+def _clip_logits(predictions: Predictions) -> _Said:
+    return None, predictions.weak_logits
+
+
+def _hear(
+    model: nn.Module,
+    frontend: Callable[[Tensor], Tensor],
+    waveforms: Iterable[tuple[str, NDArray[np.float32]]],
+    view: View,
+    device: torch.device,
+    batch_windows: int | None,
+    said: Callable[[Predictions], _Said],
+) -> Iterator[_Heard]:
+    """The recordings in their order, each as soon as all its windows were heard."""
+    waiting: deque[tuple[str, int, int]] = deque()  # audio_id, samples, windows
+
+    def windows() -> Iterator[NDArray[np.float32]]:
+        for audio_id, waveform in waveforms:
+            cut = view.cut(waveform)
+            waiting.append((audio_id, len(waveform), len(cut)))
+            yield from cut
+
+    frames: deque[NDArray[np.float32]] = deque()
+    clips: deque[NDArray[np.float32]] = deque()
+    for batch in _in_batches(windows(), batch_windows or BATCH_WINDOWS):
+        strong, weak = said(model(Inputs(frontend(send(batch, device)))))
+        clips.extend(weak.float().cpu().numpy())
+        if strong is not None:
+            frames.extend(strong.float().cpu().numpy())
+        while waiting and waiting[0][2] <= len(clips):
+            audio_id, num_samples, num_windows = waiting.popleft()
+            of_frames = _first(frames, num_windows) if strong is not None else None
+            yield _Heard(audio_id, num_samples, of_frames, _first(clips, num_windows))
+
+
+def _in_batches(windows: Iterable[NDArray[np.float32]], size: int) -> Iterator[NDArray[np.float32]]:
+    """(window_samples,) one by one -> (size, window_samples); the last may be smaller."""
+    batch: list[NDArray[np.float32]] = []
+    for window in windows:
+        batch.append(window)
+        if len(batch) == size:
+            yield np.stack(batch)
+            batch = []
+    if batch:
+        yield np.stack(batch)
+
+
+def _first(values: deque[NDArray[np.float32]], number: int) -> NDArray[np.float32]:
+    return np.stack([values.popleft() for _ in range(number)])
+
+
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
     was_training = model.training
     model.train(False)
-    scores: dict[str, Scores] = {}
     try:
         with torch.inference_mode():
-            for recordings in _in_batches(waveforms, windowing):
-                windows = torch.from_numpy(np.concatenate([cut for _, cut, _ in recordings]))
-                # An hour in one recording is hundreds of windows: never more at once than a batch.
-                heard = [model(Inputs(frontend(some.to(device)))) for some in torch.split(windows, BATCH_WINDOWS)]
-                strong, weak = _probabilities(heard)
-                first = 0
-                for audio_id, cut, num_samples in recordings:
-                    part = slice(first, first + len(cut))
-                    scores[audio_id] = windowing.stitch(strong[part], weak[part], labels, num_samples)
-                    first += len(cut)
+            yield
     finally:
         model.train(was_training)
-    return scores
-
-
-def _probabilities(heard: Sequence[Predictions]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    strong = torch.cat([predictions.strong_probs.float().cpu() for predictions in heard])
-    weak = torch.cat([predictions.weak_probs.float().cpu() for predictions in heard])
-    return strong.numpy(), weak.numpy()
-
-
-def _in_batches(
-    waveforms: Iterable[tuple[str, NDArray[np.float32]]], windowing: Windowing
-) -> Iterator[list[tuple[str, NDArray[np.float32], int]]]:
-    """Lists of (audio_id, windows, samples of the recording) with about BATCH_WINDOWS windows each."""
-    recordings: list[tuple[str, NDArray[np.float32], int]] = []
-    for audio_id, waveform in waveforms:
-        recordings.append((audio_id, windowing.cut(waveform), len(waveform)))
-        if sum(len(cut) for _, cut, _ in recordings) >= BATCH_WINDOWS:
-            yield recordings
-            recordings = []
-    if recordings:
-        yield recordings
