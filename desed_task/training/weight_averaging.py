@@ -44,7 +44,9 @@ class WeightAverage:
             # A copy, also where the weights lie on the CPU in this type.
             addend = values.detach().to("cpu", wide, copy=True).mul_(times)
             self._sums[name] = self._sums[name].add_(addend) if self.count else addend
-            self._last[name] = values.detach().cpu() if not values.is_floating_point() else values.new_empty(0).cpu()
+            # Of weights only the type; a copy of whole numbers, which the model counts on.
+            kept = values.new_empty(0) if values.is_floating_point() else values
+            self._last[name] = kept.detach().to("cpu", copy=True)
         self.count += 1
 
     def average(self) -> dict[str, Tensor]:
@@ -85,22 +87,29 @@ class WeightAverage:
 def reestimate_batch_norm(model: nn.Module, batches: Iterable[Inputs]) -> None:
     """Measure the running statistics of each batch norm anew, in place: means over `batches`, each counting alike.
 
-    Nothing else of the model is in training mode meanwhile, so dropout is off. At least one batch.
+    Nothing else of the model is in training mode meanwhile, so dropout is off. CheckpointError, and the statistics as
+    they were, when there are no batches.
     """
     norms = [part for part in model.modules() if isinstance(part, nn.modules.batchnorm._BatchNorm)]
     norms = [norm for norm in norms if norm.track_running_stats]
     momenta, modes = [norm.momentum for norm in norms], [(part, part.training) for part in model.modules()]
     model.eval()
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None  # torch's word for a mean in which all batches count alike
-        norm.train()
     heard = 0
     for inputs in batches:
+        if not heard:
+            _begin_measuring(norms)
         model(inputs)
         heard += 1
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
     for part, was_training in modes:
         part.training = was_training
-    assert heard, "no batches to measure on"
+    if not heard:
+        raise CheckpointError("there are no batches to measure the statistics of batch norm on; give training clips")
+
+
+def _begin_measuring(norms: Iterable[nn.modules.batchnorm._BatchNorm]) -> None:
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # torch's word for a mean in which all batches count alike
+        norm.train()
