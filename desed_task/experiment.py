@@ -121,6 +121,16 @@ class SedOptions(SystemOptions):
     data: DataOptions = Field(description="What is trained on, selected by and tested on.")
     training: TrainingOptions = Field(TrainingOptions(), description="The course of the training.")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _with_usual_names(cls, tree: Any) -> Any:
+        """Confs of detectors need not name the usual front-end and model."""
+        usual = {"features": "logmel", "model": "crnn"}
+        if not isinstance(tree, dict):
+            return tree
+        named = {key: {"name": name, **tree[key]} for key, name in usual.items() if isinstance(tree.get(key), dict)}
+        return {**tree, **named}
+
     @model_validator(mode="after")
     def _consistent(self) -> SedOptions:
         grid = build_grid(self)

@@ -37,7 +37,7 @@ from desed_task.training.module import CHECKPOINT_KEY
 from desed_task.training.run_folder import code_version
 from desed_task.training.step import Augmentation
 from desed_task.variants import AUGMENTATIONS, FRONTENDS, MODELS, AugmentationOptions, Features, Model
-from desed_task.windowing import Windowing
+from desed_task.views import View
 
 CHECKPOINT_FORMAT = 1
 
@@ -87,7 +87,7 @@ class System(Generic[O_co]):
     frontend: Any
     labels: LabelSet
     grid: FrameGrid
-    windowing: Windowing
+    windowing: View
     postprocessing: PostProcessing
 
     def to(self, device: torch.device) -> System[O_co]:
@@ -120,7 +120,15 @@ def build_frontend(options: SystemOptions, exportable: bool = False) -> Any:
 
 def build_augmentations(options: SystemOptions) -> list[Augmentation]:
     """What alters training clips, in order."""
-    return [AUGMENTATIONS[augmentation.name](augmentation) for augmentation in options.augmentations]
+    frontend = build_frontend(options)
+
+    def hear(path: Path) -> NDArray[np.float32]:
+        waveform = torch.from_numpy(read_waveform(path, options.features.sample_rate))
+        with torch.no_grad():
+            heard: NDArray[np.float32] = frontend(waveform[None])[0].numpy()
+        return heard
+
+    return [AUGMENTATIONS[augmentation.name](augmentation, hear) for augmentation in options.augmentations]
 
 
 def describe(options: SystemOptions) -> dict[str, Any]:

@@ -25,7 +25,10 @@ from desed_task.training.training_options import TrainingOptions
 class Augmentation(Protocol):
     """What every file in `augment/` offers."""
 
-    domain: str
+    @property
+    def domain(self) -> str:
+        """The features that it alters: linear, log or normalised."""
+        ...
 
     def __call__(self, inputs: Inputs, targets: Targets, rng: np.random.Generator) -> tuple[Inputs, Targets]:
         """The same clips, altered."""
