@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from desed_task import prediction
 from desed_task.batch import Inputs, Predictions
+from desed_task.chunking import Chunking
 from desed_task.labels import LabelSet
-from desed_task.prediction import predict
+from desed_task.prediction import predict, predict_clip_logits
 from desed_task.timeline import FrameGrid
 from desed_task.windowing import Windowing
 
@@ -105,3 +106,46 @@ def test_the_mode_is_restored_when_a_recording_fails() -> None:
 
 def test_nothing_to_predict_is_no_scores() -> None:
     assert predict(Loudness(), frame_means, [], WINDOWING, LABELS, CPU) == {}
+
+
+class ClipsOnly(Loudness):
+    """The same without frames."""
+
+    def forward(self, inputs: Inputs) -> Predictions:
+        return Predictions(None, super().forward(inputs).weak_logits)
+
+
+CHUNKS = Chunking(GRID, window_seconds=1.0, hop_seconds=0.5)
+
+
+def test_a_model_without_frames_gives_scores_without_frames() -> None:
+    scores = predict(ClipsOnly(), frame_means, [("a", staircase(15)), ("b", staircase(3))], CHUNKS, LABELS, CPU)
+    assert scores["a"].frame_values is None
+    # chunks 0-9, 5-14 and 10-14 played twice: the largest frames say 9, 14 and 14 tenths
+    assert scores["a"].clip_values[0] == pytest.approx(1 / (1 + np.exp(-(0.9 + 1.4 + 1.4) / 3)), rel=1e-5)
+    assert scores["b"].clip_values[0] == pytest.approx(1 / (1 + np.exp(-0.2)), rel=1e-5)
+
+
+def test_clip_logits_are_pooled_by_the_view() -> None:
+    waveforms = [("a", staircase(15)), ("b", staircase(3)), ("c", staircase(10))]
+    logits = predict_clip_logits(ClipsOnly(), frame_means, waveforms, CHUNKS, CPU, batch_windows=2)
+    assert list(logits) == ["a", "b", "c"]
+    assert [float(clip[0]) for clip in logits.values()] == pytest.approx([3.7 / 3, 0.2, 0.9], rel=1e-5)
+    largest = predict_clip_logits(Loudness(), frame_means, waveforms, WINDOWING, CPU)
+    assert [float(clip[0]) for clip in largest.values()] == pytest.approx([1.4, 0.2, 0.9], rel=1e-5)
+
+
+def test_windows_of_several_recordings_fill_every_batch() -> None:
+    model = ClipsOnly()
+    predict_clip_logits(model, frame_means, [(str(n), staircase(15)) for n in range(5)], CHUNKS, CPU, batch_windows=4)
+    assert model.heard == [4, 4, 4, 3]  # 5 recordings of 3 chunks
+
+
+def test_frames_are_fitted_onto_the_grid() -> None:
+    def padded(waveform: Tensor) -> Tensor:
+        return torch.cat([frame_means(waveform), torch.full((len(waveform), 3), 9.0)], dim=1)
+
+    scores = predict(Loudness(), padded, [("a", staircase(10))], CHUNKS, LABELS, CPU)
+    assert scores["a"].frame_values is not None
+    expected = 1 / (1 + np.exp(-np.arange(10) / 10))
+    np.testing.assert_allclose(scores["a"].frame_values[:, 0], expected, rtol=1e-4)
