@@ -15,7 +15,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar, Literal
 
-import timm
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
@@ -127,6 +126,8 @@ class EfficientNet(nn.Module):
     def load_pretrained(self) -> None:
         """The initial weights that the options name, if any; FetchError when they cannot be had."""
         if self.options.pretrained:
+            import timm  # takes seconds, and only a training that starts from ImageNet needs it
+
             conf = timm.get_pretrained_cfg(f"tf_efficientnet_b{self.options.eff_b}.aa_in1k")
             assert conf is not None, "timm has lost its EfficientNets"
             load_trunk(self.effnet, self._initial(read_imagenet_weights(str(conf.url))), ("_fc.", "_conv_stem."))

@@ -115,11 +115,11 @@ class MultiHeadAttention(nn.Module):
         with torch.autocast(features.device.type, enabled=False):
             head_weights = self.head_weight.softmax(dim=0) if self.softmax_heads else self.head_weight
             strong, weak = [], []
-            for head, head_weight in enumerate(head_weights):
+            for head in range(len(self.cla)):
                 probs = _at_frames(self.cla[head], features).sigmoid()
                 weights = _attention(self.activation(_at_frames(self.att[head], features)))
-                strong.append(head_weight * probs)
-                weak.append(head_weight * (weights * probs).sum(dim=1))
+                strong.append(head_weights[head] * probs)
+                weak.append(head_weights[head] * (weights * probs).sum(dim=1))
             return Predictions(logit_of(torch.stack(strong).sum(dim=0)), logit_of(torch.stack(weak).sum(dim=0)))
 
 
