@@ -54,7 +54,7 @@ def read_fsd50k(options: Fsd50kOptions, supervision: Supervision, labels: Collec
     folders = [str(options.audio)] if options.audio is not None else audio_folders(options.root, whole)
     shelves = Shelves()
     rows = []
-    for fname, tags, split in _read_rows(table, whole):
+    for fname, tags, split in read_ground_truth(table, whole):
         if options.part in ("train", "val") and split != options.part:
             continue
         file = fname if fname.endswith(".wav") else f"{fname}.wav"
@@ -80,8 +80,8 @@ def audio_folders(root: Path, whole: str) -> list[str]:
     return [str(root / f"FSD50K.{whole}_audio{suffix}") for suffix in AUDIO_SUFFIXES]
 
 
-def _read_rows(table: Path, whole: str) -> list[tuple[str, tuple[str, ...], str]]:
-    """(fname, classes, split) of each row."""
+def read_ground_truth(table: Path, whole: Literal["dev", "eval"]) -> list[tuple[str, tuple[str, ...], str]]:
+    """(fname, classes, split) of each row of dev.csv, or of eval.csv, which has no split; CorpusError for another."""
     columns = ["fname", "labels", *(["split"] if whole == "dev" else [])]
     rows = []
     for number, (fname, text, *split) in read_cells(table, columns):
