@@ -39,7 +39,7 @@ class TimeRoll:
     def __call__(self, inputs: Inputs, targets: Targets, rng: np.random.Generator) -> tuple[Inputs, Targets]:
         """(inputs, targets) rolled."""
         clips, mel_frames, _ = inputs.mel.shape
-        per_frame = max(1, mel_frames // targets.strong.shape[1])
+        per_frame = max(1, mel_frames // max(1, targets.strong.shape[1]))  # a tagger's targets have no frames
         drawn = rng.integers(-self.options.max_frames, self.options.max_frames + 1, clips)
         whole = np.round(drawn / per_frame).astype(np.int64)
         frames = send(whole, inputs.mel.device)
@@ -54,5 +54,7 @@ class TimeRoll:
 def _rolled(values: Tensor, shift: Tensor) -> Tensor:
     """values: (batch, times, n); shift: (batch,), places towards the end."""
     clips, times = values.shape[:2]
+    if not times:
+        return values
     source = (torch.arange(times, device=values.device) - shift[:, None]) % times
     return values[torch.arange(clips, device=values.device)[:, None], source]

@@ -40,6 +40,14 @@ def test_tagged_clips_are_rolled_by_any_number_of_mel_frames() -> None:
     assert torch.equal(known.weak, targets.weak)
 
 
+def test_targets_without_frames_stay_without() -> None:
+    inputs, targets = clips(0, 3)
+    targets = Targets(torch.zeros(3, 0, 3), targets.weak, targets.has_strong, targets.has_weak)
+    output, known = TimeRoll(TimeRollOptions())(inputs, targets, np.random.default_rng(0))
+    assert output.mel.shape == inputs.mel.shape
+    assert known.strong.shape == (3, 0, 3)
+
+
 def test_strong_labels_move_with_what_is_heard() -> None:
     inputs, targets = clips(200, 100)
     output, known = TimeRoll(TimeRollOptions(max_frames=10))(inputs, targets, np.random.default_rng(0))
