@@ -130,16 +130,14 @@ class EfficientNet(nn.Module):
 
             conf = timm.get_pretrained_cfg(f"tf_efficientnet_b{self.options.eff_b}.aa_in1k")
             assert conf is not None, "timm has lost its EfficientNets"
-            load_trunk(self.effnet, self._initial(read_imagenet_weights(str(conf.url))), ("_fc.", "_conv_stem."))
+            kept = ("_fc.", "_conv_stem.") if self.options.stem == "random" else ("_fc.",)
+            load_trunk(self.effnet, self._renamed(read_imagenet_weights(str(conf.url))), kept)
 
-    def _initial(self, photographs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def _renamed(self, photographs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Parameters of timm's network for photographs -> those of our trunk."""
-        theirs = self.effnet.names_in_timm()
-        weights = {
-            name: photographs[theirs[parent] + "." + last]
-            for name in self.effnet.state_dict()
-            for parent, _, last in [name.rpartition(".")]
-            if parent in theirs
-        }
-        stem = weights.pop("_conv_stem.weight")
-        return weights | ({"_conv_stem.weight": sum_over_colours(stem)} if self.options.stem == "sum" else {})
+        theirs, weights = self.effnet.names_in_timm(), {}
+        for name in self.effnet.state_dict():
+            layer, _, parameter = name.rpartition(".")
+            if layer in theirs:
+                weights[name] = photographs[f"{theirs[layer]}.{parameter}"]
+        return weights | {"_conv_stem.weight": sum_over_colours(weights["_conv_stem.weight"])}

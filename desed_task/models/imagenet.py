@@ -41,8 +41,9 @@ def sum_over_colours(weight: Tensor) -> Tensor:
     return weight.sum(dim=1, keepdim=True)
 
 
-def load_trunk(trunk: nn.Module, weights: Mapping[str, Tensor], other: tuple[str, ...]) -> None:
-    """Fill `trunk`; `other`: beginnings of the names that either side has for itself, such as its classifier."""
-    missing, unexpected = trunk.load_state_dict(weights, strict=False)
-    strange = [name for name in (*missing, *unexpected) if not name.startswith(other)]
+def load_trunk(trunk: nn.Module, weights: Mapping[str, Tensor], kept: tuple[str, ...]) -> None:
+    """Fill `trunk`, but for what begins with `kept`: a classifier, which photographs have another of."""
+    taken = {name: value for name, value in weights.items() if not name.startswith(kept)}
+    missing, unexpected = trunk.load_state_dict(taken, strict=False)
+    strange = [*unexpected, *(name for name in missing if not name.startswith(kept))]
     assert not strange, f"the weights are of another network: {strange[:3]}"
