@@ -1,14 +1,15 @@
 """Add labels that clips should have had: missing children and ancestors that a model hears (PSLA's label enhancement).
 
     python recipes/enhance_labels.py --data_path fsd50k_tr_full.json --label_csv class_labels_indices.csv \\
-        --ontology ontology.json --predictions cross_fitted.npz
+        --ontology ontology.json --predictions fold1/scores.npz fold2/scores.npz fold3/scores.npz
     python recipes/enhance_labels.py --data_path train.json --label_csv class_labels_indices.csv \\
         --ontology ontology.json --predictions predictions.csv --in_sample --thresholds mean median 25 10 5
     python recipes/enhance_labels.py --data_path train.json --label_csv ... --ontology ... --upper_bounds
 
---predictions: an npz of clip scores whose `folds` say in which fold's held-out part a clip was scored (cross-fitted),
-or PSLA's predictions.csv, rows in the order of the list. Predictions of models that saw the clips confirm the labels
-that they were trained on, so they are taken with --in_sample only. Written beside the list, or to --output_dir, for
+--predictions: clip scores (.npz) that say what models say of clips that they have not seen (cross-fitted): several
+files, each of the part that one training held out for validation, or one file with `folds`. Or PSLA's predictions.csv,
+rows in the order of the list. Predictions of models that saw the clips confirm the labels that they were trained on, so
+they are taken with --in_sample only. Written beside the list, or to --output_dir, for
 each threshold p and each t of type1, type2 and type1_2:
 
     <list>_<t>_<p>.json (or .csv)   the list with more labels, sorted
@@ -130,47 +131,66 @@ def _build_job(arguments: Namespace) -> _Job:
 
 def _read_probs(arguments: Namespace, job: _Job) -> Probs:
     """(clips, classes) in the order of the list and of the table of classes."""
-    path = arguments.predictions
-    if path is None:
+    paths: list[Path] = arguments.predictions or []
+    if not paths:
         raise OptionsError("--predictions: name the model's predictions on the list, or ask for --upper_bounds")
-    if path.suffix.lower() != CLIP_SCORES_SUFFIX:
-        if not arguments.in_sample:
-            raise OptionsError(
-                f"--predictions {path}: rows of text do not say that their model had not seen the clips; give "
-                f"cross-fitted predictions (.npz with folds), or --in_sample to take these as published"
-            )
-        probs = read_prediction_rows(path, len(job.clips), len(job.table.mids))
+    text = [path for path in paths if path.suffix.lower() != CLIP_SCORES_SUFFIX]
+    if not text:
         if arguments.target is not None:
-            require_targets(arguments.target, job.labels)
-        return probs
+            raise OptionsError("--target: belongs to predictions.csv; an npz names its clips")
+        return _read_clip_scores(paths, job, arguments.in_sample)
+    if len(paths) > 1:
+        raise OptionsError(f"--predictions {text[0]}: rows of text do not name their clips; give them alone")
+    if not arguments.in_sample:
+        raise OptionsError(
+            f"--predictions {text[0]}: rows of text do not say that their model had not seen the clips; give "
+            f"cross-fitted predictions (.npz), or --in_sample to take these as published"
+        )
     if arguments.target is not None:
-        raise OptionsError("--target: belongs to predictions.csv; an npz names its clips")
-    scores = read_clip_scores(path)
-    _require_cross_fitted(scores, path, arguments.in_sample)
-    return _aligned(scores, path, job)
+        require_targets(arguments.target, job.labels)
+    return read_prediction_rows(text[0], len(job.clips), len(job.table.mids))
 
 
-def _require_cross_fitted(scores: ClipScores, path: Path, in_sample: bool) -> None:
-    if in_sample:
-        return
+def _read_clip_scores(paths: Sequence[Path], job: _Job, in_sample: bool) -> NDArray[np.float32]:
+    """Of one file with folds, or of a file per fold."""
+    parts = [_in_columns(read_clip_scores(path), path, job) for path in paths]
+    if not in_sample and len(parts) == 1:
+        _require_folds(parts[0], paths[0])
+    row_of: dict[str, NDArray[np.float32]] = {}
+    for part, path in zip(parts, paths, strict=True):
+        both = row_of.keys() & set(part.audio_ids)
+        if both:
+            raise OptionsError(
+                f"--predictions {path}: clip {min(both)!r} is also in a file before; each clip belongs to the fold "
+                f"whose model had not seen it"
+            )
+        row_of.update(part.by_audio_id())
+    missing = [audio_id for audio_id in job.clips.audio_ids if audio_id not in row_of]
+    if missing:
+        raise OptionsError(
+            f"--predictions: no scores of clip {missing[0]!r} ({len(missing)} clips of {job.clips.path} lack them); "
+            f"predict all of them"
+        )
+    return np.stack([row_of[audio_id] for audio_id in job.clips.audio_ids])
+
+
+def _require_folds(scores: ClipScores, path: Path) -> None:
     folds = 0 if scores.folds is None else len(np.unique(scores.folds))
     if folds < 2:
         why = "has no folds" if folds == 0 else "is of a single fold"
         raise OptionsError(
-            f"--predictions {path}: {why}, so it does not say that its models had not seen the clips; give "
-            f"cross-fitted predictions, or --in_sample to take these as published"
+            f"--predictions {path}: {why}, so it does not say that its models had not seen the clips; give a file per "
+            f"fold, or --in_sample to take this as published"
         )
 
 
-def _aligned(scores: ClipScores, path: Path, job: _Job) -> NDArray[np.float32]:
+def _in_columns(scores: ClipScores, path: Path, job: _Job) -> ClipScores:
+    """The classes of the table, under their mids or their names."""
     columns = job.table.mids if job.table.mids[0] in scores.labels else job.table.names
     try:
-        of_classes = scores.with_labels(LabelSet(columns))
-        rows = {audio_id: row for row, audio_id in enumerate(of_classes.audio_ids)}
-        of_classes.select(tuple(dict.fromkeys(job.clips.audio_ids)))  # says which clip has no scores
+        return scores.with_labels(LabelSet(columns))
     except DesedTaskError as error:
-        raise OptionsError(f"--predictions {path}: {error}; predict all clips of {job.clips.path}") from None
-    return of_classes.probs[[rows[audio_id] for audio_id in job.clips.audio_ids]]
+        raise OptionsError(f"--predictions {path}: {error}; predict with the classes of --label_csv") from None
 
 
 def _write_class_report(enhancement: Enhancement, limits: NDArray[np.float64], threshold: Threshold, job: _Job) -> None:
@@ -230,7 +250,12 @@ def _parser() -> RecipeParser:
     )
     add("--label_csv", "--label_indices_path", type=Path, required=True, help="class_labels_indices.csv of the list")
     add("--ontology", type=Path, required=True, help="AudioSet's ontology.json")
-    add("--predictions", type=Path, help="cross-fitted .npz, or predictions.csv with --in_sample")
+    add(
+        "--predictions",
+        type=Path,
+        nargs="+",
+        help="cross-fitted: one .npz per fold, or one with folds; or predictions.csv with --in_sample",
+    )
     add("--target", type=Path, help="target.csv beside predictions.csv: checks that the rows are those of the list")
     add("--in_sample", action="store_true", help="take predictions of models that may have seen the clips")
     add("--thresholds", nargs="+", choices=THRESHOLDS, default=["mean"], help="of the probabilities on labelled clips")

@@ -13,7 +13,7 @@ from desed_task.errors import CorpusError
 from desed_task.labelling.label_lists import read_label_list
 from desed_task.labelling.pairs import pair_labels
 from desed_task.labelling.prediction_rows import read_prediction_rows, require_targets
-from desed_task.labelling.weight_files import read_weights, weight_path, write_weights
+from desed_task.labelling.weight_files import weight_path, write_weights
 
 NAMES = tuple(mid.title() for mid in MIDS)
 DEV = """fname,labels,mids,split
@@ -68,27 +68,12 @@ def test_lists_that_cannot_be_right_are_refused(name: str, text: str | None, sen
         read_label_list(tmp_path / name, MIDS)
 
 
-def test_weights_are_read_back_to_the_last_digit(tmp_path: Path) -> None:
+def test_weights_are_written_to_the_last_digit(tmp_path: Path) -> None:
     path = weight_path(tmp_path / "train_type1_2_mean.json")
     assert path.name == "train_type1_2_mean_weight.csv"
     weights = np.array([1 / 3, 1e-9, 134.45344767595375])
     write_weights(weights, path)
-    np.testing.assert_array_equal(read_weights(path, 3), weights)
     np.testing.assert_array_equal(np.loadtxt(path), weights)
-
-
-@pytest.mark.parametrize(
-    ("text", "sentence"),
-    [
-        ("1\n2\n", "2 weights for a list of 3 clips"),
-        ("1\nx\n3\n", "could not convert"),
-        ("1\n-2\n3\n", "row 2: -2 is no"),
-    ],
-)
-def test_weights_that_do_not_fit_are_refused(text: str, sentence: str, tmp_path: Path) -> None:
-    (tmp_path / "weight.csv").write_text(text)
-    with pytest.raises(CorpusError, match=sentence):
-        read_weights(tmp_path / "weight.csv", 3)
 
 
 def test_published_rows_of_predictions_must_be_those_of_the_list(tmp_path: Path) -> None:

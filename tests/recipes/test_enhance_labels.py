@@ -101,6 +101,20 @@ def test_published_rows_are_taken_in_sample_only(folder: Path) -> None:
     np.testing.assert_allclose(np.loadtxt(folder / "train_weight.csv")[0], 1000 / 2.01)
 
 
+def test_a_file_per_fold_is_cross_fitted(folder: Path) -> None:
+    first, second = folder / "fold1.npz", folder / "fold2.npz"
+    names = tuple(CLIPS)
+    write_clip_scores(ClipScores(names[2:], PROBS[2:], LabelSet(MIDS)), first)
+    write_clip_scores(ClipScores(names[:2], PROBS[:2], LabelSet(MIDS)), second)
+    assert enhance_labels.main(flags(folder, "--predictions", str(first), str(second))) == 0
+    assert labels_in(folder / "train_type1_2_mean.json") == ["dog,yip", "dog,yip", "car,engine", "dog,yip"]
+    with pytest.raises(DesedTaskError, match="no scores of clip 'c'"):
+        enhance_labels.main(flags(folder, "--predictions", str(second), "--in_sample"))
+    write_clip_scores(ClipScores(names[:3], PROBS[:3], LabelSet(MIDS)), second)
+    with pytest.raises(DesedTaskError, match=r"fold2\.npz: clip 'c' is also in a file before"):
+        enhance_labels.main(flags(folder, "--predictions", str(first), str(second)))
+
+
 @pytest.mark.parametrize(("folds", "why"), [(None, "has no folds"), ((0, 0, 0, 0), "is of a single fold")])
 def test_predictions_that_are_not_cross_fitted_are_refused(folder: Path, folds: Sequence[int] | None, why: str) -> None:
     path = write_predictions(folder / "predictions.npz", folds)
@@ -142,7 +156,7 @@ def test_what_is_missing_is_said(folder: Path, more: Sequence[str], sentence: st
 def test_predictions_of_other_clips_are_refused(folder: Path) -> None:
     path = write_predictions(folder / "cross_fitted.npz")
     write_list(folder / "train.json", {**CLIPS, "e": "dog"})
-    with pytest.raises(DesedTaskError, match=r"no scores of clip 'e'.*predict all clips of"):
+    with pytest.raises(DesedTaskError, match=r"no scores of clip 'e' \(1 clips of .*predict all of them"):
         enhance_labels.main(flags(folder, "--predictions", str(path)))
 
 
