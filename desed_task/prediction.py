@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from desed_task.batch import Inputs, Predictions, send
+from desed_task.chunking import probabilities_of
 from desed_task.labels import LabelSet
 from desed_task.scores import Scores
 from desed_task.views import View
@@ -37,15 +38,10 @@ def predict(
     batch_windows: windows that the model hears at a time (BATCH_WINDOWS when not given). Scores of a model that gives
     no frames have none.
     """
-
-    def probs(predictions: Predictions) -> tuple[Tensor | None, Tensor]:
-        strong = predictions.fitted(view.window_frames).strong_logits
-        return None if strong is None else torch.sigmoid(strong), predictions.weak_probs
-
     with _evaluating(model):
         return {
-            heard.audio_id: view.stitch(heard.frames, heard.clips, labels, heard.num_samples)
-            for heard in _hear(model, frontend, waveforms, view, device, batch_windows, probs)
+            heard.audio_id: view.stitch(heard.frames, probabilities_of(heard.logits), labels, heard.num_samples)
+            for heard in _hear(model, frontend, waveforms, view, device, batch_windows)
         }
 
 
@@ -60,7 +56,23 @@ def predict_clip_logits(
     """As `predict`: audio_id -> the clip's logits (classes,), pooled by the view; what a validation loss is made of."""
     with _evaluating(model):
         return {
-            heard.audio_id: view.pool(heard.clips)
+            heard.audio_id: view.pool(heard.logits)
+            for heard in _hear(model, frontend, waveforms, view, device, batch_windows)
+        }
+
+
+def predict_window_logits(
+    model: nn.Module,
+    frontend: Callable[[Tensor], Tensor],
+    waveforms: Iterable[tuple[str, NDArray[np.float32]]],
+    view: View,
+    device: torch.device,
+    batch_windows: int | None = None,
+) -> dict[str, NDArray[np.float32]]:
+    """As `predict_clip_logits`, not pooled: audio_id -> (windows, classes); what a pooling is learned from."""
+    with _evaluating(model):
+        return {
+            heard.audio_id: heard.clips
             for heard in _hear(model, frontend, waveforms, view, device, batch_windows, _clip_logits)
         }
 
@@ -69,20 +81,13 @@ def predict_clip_logits(
 class _Heard:
     """What was said of the windows of one recording.
 
-    frames: (windows, frames, classes) or None; clips: (windows, classes); probabilities or logits, as was asked.
+    frames: (windows, frames, classes) probabilities on the grid, or None; logits: (windows, classes), of the clip.
     """
 
     audio_id: str
     num_samples: int
     frames: NDArray[np.float32] | None
-    clips: NDArray[np.float32]
-
-
-_Said = tuple[Tensor | None, Tensor]
-
-
-def _clip_logits(predictions: Predictions) -> _Said:
-    return None, predictions.weak_logits
+    logits: NDArray[np.float32]
 
 
 def _hear(
@@ -92,7 +97,6 @@ def _hear(
     view: View,
     device: torch.device,
     batch_windows: int | None,
-    said: Callable[[Predictions], _Said],
 ) -> Iterator[_Heard]:
     """The recordings in their order, each as soon as all its windows were heard."""
     waiting: deque[tuple[str, int, int]] = deque()  # audio_id, samples, windows
@@ -104,16 +108,17 @@ def _hear(
             yield from cut
 
     frames: deque[NDArray[np.float32]] = deque()
-    clips: deque[NDArray[np.float32]] = deque()
+    logits: deque[NDArray[np.float32]] = deque()
     for batch in _in_batches(windows(), batch_windows or BATCH_WINDOWS):
-        strong, weak = said(model(Inputs(frontend(send(batch, device)))))
-        clips.extend(weak.float().cpu().numpy())
-        if strong is not None:
-            frames.extend(strong.float().cpu().numpy())
-        while waiting and waiting[0][2] <= len(clips):
+        predictions: Predictions = model(Inputs(frontend(send(batch, device)))).fitted(view.window_frames)
+        has_frames = predictions.strong_logits is not None
+        logits.extend(predictions.weak_logits.float().cpu().numpy())
+        if has_frames:
+            frames.extend(predictions.strong_probs.float().cpu().numpy())
+        while waiting and waiting[0][2] <= len(logits):
             audio_id, num_samples, num_windows = waiting.popleft()
-            of_frames = _first(frames, num_windows) if strong is not None else None
-            yield _Heard(audio_id, num_samples, of_frames, _first(clips, num_windows))
+            of_frames = _first(frames, num_windows) if has_frames else None
+            yield _Heard(audio_id, num_samples, of_frames, _first(logits, num_windows))
 
 
 def _in_batches(windows: Iterable[NDArray[np.float32]], size: int) -> Iterator[NDArray[np.float32]]:

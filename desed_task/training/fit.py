@@ -95,7 +95,7 @@ def fit(
         module.join(ranks)
         if ranks is ALONE:
             module.split_when_memory_is_short()
-            module.validate = interruption.breakable(module.validate)
+            module.let_break(interruption.breakable)
         ranks.breakable_by(interruption.breakable)
         trainer = _build_trainer(options, keeper, throughput, device, fast_dev_run, updates, ranks)
         loader = _training_loader(dataset, progress)

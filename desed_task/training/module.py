@@ -107,6 +107,10 @@ class TrainedModule(pl.LightningModule):
         """Make steps that do not fit into memory in parts; for a training in one process."""
         self.batch_split = BatchSplit(list(self.models.values()))
 
+    def let_break(self, breakable: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
+        """Let a signal break off what takes long between epochs; for a training in one process."""
+        self.validate = breakable(self.validate)
+
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One step: the loss of the model that learns."""
         number = self.current_epoch * self.steps_per_epoch + batch_idx

@@ -71,6 +71,11 @@ class TaggingModule(TrainedModule):
         """The tagger."""
         return self.tagger
 
+    def let_break(self, breakable: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
+        """Validation, and hearing the other sets."""
+        super().let_break(breakable)
+        self.predict_sets = breakable(self.predict_sets)
+
     def compute(self, inputs: Inputs, targets: Targets, shares: Shares, call: Call) -> Losses:
         """The clip loss."""
         return compute_tagging_losses(self.tagger, inputs, targets, self.loss, shares, call)
