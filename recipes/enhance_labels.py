@@ -38,6 +38,7 @@ from desed_task.errors import DesedTaskError, OptionsError
 from desed_task.formats.clip_scores import CLIP_SCORES_SUFFIX, ClipScores, read_clip_scores, write_clip_scores
 from desed_task.labelling.class_balance import sampling_weights
 from desed_task.labelling.enhancement import (
+    FSD50K_SKIPPED,
     THRESHOLDS,
     Enhancement,
     Probs,
@@ -112,7 +113,8 @@ def _build_job(arguments: Namespace) -> _Job:
     table = read_class_table(arguments.label_csv)
     if not table.mids:
         raise OptionsError(f"--label_csv {arguments.label_csv}: has no mids; name class_labels_indices.csv")
-    unknown = [mid for mid in arguments.skip if mid not in table.mids]
+    skipped = [mid for word in arguments.skip for mid in (FSD50K_SKIPPED if word == "fsd50k" else (word,))]
+    unknown = [mid for mid in skipped if mid not in table.mids]
     if unknown:
         raise OptionsError(f"--skip {unknown[0]}: no mid of {arguments.label_csv}; leave it out")
     graph = read_ontology(arguments.ontology).restrict(table.mids, arguments.abstract)
@@ -124,7 +126,7 @@ def _build_job(arguments: Namespace) -> _Job:
         pair_labels(clips.labels, len(table.mids)),
         table,
         graph,
-        tuple(table.mids.index(mid) for mid in arguments.skip),
+        tuple(table.mids.index(mid) for mid in skipped),
         arguments.output_dir or arguments.data_path.parent,
     )
 
@@ -265,7 +267,9 @@ def _parser() -> RecipeParser:
         default="removed",
         help="abstract nodes of the ontology: as published, or descent goes on over them",
     )
-    add("--skip", nargs="+", default=[], metavar="MID", help="classes from which nothing is concluded")
+    add(
+        "--skip", nargs="+", default=[], metavar="MID", help="classes from which nothing is concluded; fsd50k: its five"
+    )
     add("--soft", action="store_true", help="also write targets with the probabilities of added labels")
     add("--upper_bounds", action="store_true", help="only print how many labels there would be at threshold -inf")
     add("--output_dir", type=Path, help="where to write (beside the list)")

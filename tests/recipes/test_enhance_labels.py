@@ -145,6 +145,7 @@ def test_upper_bounds_need_no_model(folder: Path, capsys: pytest.CaptureFixture[
     [
         ((), "--predictions: name the model's predictions"),
         (("--upper_bounds", "--skip", "ghost"), "--skip ghost: no mid"),
+        (("--upper_bounds", "--skip", "fsd50k"), "--skip /m/09l8g: no mid"),
         (("--predictions", "absent.npz"), "no such file of clip scores"),
     ],
 )
