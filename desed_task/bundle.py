@@ -23,8 +23,9 @@ from typing import Any
 
 from pydantic import Field, JsonValue
 
+from desed_task.chunking import Chunking
 from desed_task.errors import BundleError, DesedTaskError
-from desed_task.graph_contract import STRONG_NAME, WEAK_NAME, FixedAxes, check_contract
+from desed_task.graph_contract import STRONG_NAME, WEAK_LOGITS_NAME, WEAK_NAME, FixedAxes, check_contract
 from desed_task.labels import LabelSet
 from desed_task.options import Options, check_options
 from desed_task.postprocessing.pipeline import PostProcessingOptions, build_postprocessing
@@ -71,8 +72,14 @@ class Bundle:
 
     @property
     def output_names(self) -> tuple[str, ...]:
-        """The outputs of the graph."""
-        return (STRONG_NAME, WEAK_NAME) if self.has_frames else (WEAK_NAME,)
+        """The outputs of the graph; `weak_logits` is one where the view pools logits."""
+        frames = (STRONG_NAME,) if self.has_frames else ()
+        return (*frames, WEAK_NAME, *((WEAK_LOGITS_NAME,) if self.has_logits else ()))
+
+    @property
+    def has_logits(self) -> bool:
+        """Whether the graph gives clip logits too, since the view pools them."""
+        return isinstance(self.windowing, Chunking)
 
     @property
     def format_version(self) -> int:
@@ -163,7 +170,7 @@ def read_bundle(folder: Path) -> Bundle:
     _check_sha256(folder / MODEL_FILE, bundle.sha256)
     view = bundle.windowing
     fixed = FixedAxes(view.window_samples, view.window_frames) if bundle.fixed_view else None
-    check_contract(folder / MODEL_FILE, len(bundle.labels), bundle.has_frames, fixed)
+    check_contract(folder / MODEL_FILE, len(bundle.labels), bundle.output_names, fixed)
     return bundle
 
 

@@ -17,8 +17,9 @@ happens at the end of a recording, and to one that is shorter than a window, is 
                                is mean_logit, a large one max; `fit_exponent` learns it
 
 The published evaluation of FSD50K at 22.05 kHz (windows of 1 s, 0.5 s apart, tile, mean_logit) gives a recording of
-33,075 samples three chunks, the last of which is its third half-second played twice. Ours pools the logits of float32
-probabilities, which are those of the model from -69 to +16; beyond, they are cut.
+33,075 samples three chunks, the last of which is its third half-second played twice. Ours pools the logits of
+probabilities, which are those of the model from -69 to +34 when these are float64; float32 ones end at +16, and near
+it are not sharp.
 
 A hop need not be whole frames: each frame of the recording takes its score from the window in which its centre lies
 farthest from an edge, and there from the frame that holds this moment.
@@ -42,8 +43,9 @@ Tail = Literal["tile", "shift", "drop", "zeros"]
 Short = Literal["tile", "zeros"]
 ClipPooling = Literal["mean_logit", "mean", "max", "soft"]
 
-# float32 tells small probabilities apart down to 1e-38, but none between 1 - 6e-8 and 1.
-_LOWEST_PROBABILITY, _HIGHEST_PROBABILITY = 1e-30, 1.0 - 1e-7
+# Small probabilities are told apart far below this, but float32 has none between 1 - 6e-8 and 1, float64 1 - 1.1e-16.
+_LOWEST_PROBABILITY = 1e-30
+_HIGHEST_PROBABILITY = {np.dtype(np.float32): 1.0 - 1e-7, np.dtype(np.float64): 1.0 - 1e-15}
 _LARGEST_EXPONENT = 8.0
 # A rest shorter than a frame and than this part of a window is left alone.
 _NOT_WORTH_A_WINDOW = 20
@@ -112,7 +114,7 @@ class Chunking:
     def stitch(
         self,
         frame_values: NDArray[np.float32] | None,
-        clip_values: NDArray[np.float32],
+        clip_values: NDArray[np.float32] | NDArray[np.float64],
         labels: LabelSet,
         num_samples: int,
     ) -> Scores:
@@ -128,19 +130,19 @@ class Chunking:
         """Logits of the windows of one recording (windows, classes) -> its own (classes,), of the same type."""
         exact = logits.astype(np.float64)
         if self.clip_scores == "mean":
-            pooled = _logit(_sigmoid(exact).mean(axis=0))
+            pooled = _logit(probabilities_of(exact).mean(axis=0))
         elif self.clip_scores == "max":
             pooled = exact.max(axis=0)
         else:
             pooled = _soft_mean(exact, self.exponent if self.clip_scores == "soft" else 0.0)
         return pooled.astype(logits.dtype)
 
-    def _pool_probs(self, probs: NDArray[np.float32]) -> NDArray[np.float32]:
+    def _pool_probs(self, probs: NDArray[np.float32] | NDArray[np.float64]) -> NDArray[np.float32]:
         if self.clip_scores == "max":
-            return np.asarray(probs.max(axis=0))
+            return np.asarray(probs.max(axis=0), dtype=np.float32)
         if self.clip_scores == "mean":
             return np.asarray(probs.mean(axis=0, dtype=np.float64), dtype=np.float32)
-        return _sigmoid(self.pool(_logit(probs.astype(np.float64)))).astype(np.float32)
+        return probabilities_of(self.pool(_logit(probs))).astype(np.float32)
 
     def _stitch_frames(self, frame_values: NDArray[np.float32], num_samples: int) -> NDArray[np.float32]:
         num_windows, window_frames, _ = frame_values.shape
@@ -194,11 +196,12 @@ def _soft_mean(logits: NDArray[np.float64], exponent: float) -> NDArray[np.float
     return np.asarray((weights * logits).sum(axis=0) / weights.sum(axis=0))
 
 
-def _logit(probs: NDArray[np.float64]) -> NDArray[np.float64]:
-    clamped = np.clip(probs, _LOWEST_PROBABILITY, _HIGHEST_PROBABILITY)
+def _logit(probs: NDArray[np.float32] | NDArray[np.float64]) -> NDArray[np.float64]:
+    clamped = np.clip(probs.astype(np.float64), _LOWEST_PROBABILITY, _HIGHEST_PROBABILITY[probs.dtype])
     return np.asarray(np.log(clamped) - np.log1p(-clamped))
 
 
-def _sigmoid(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+def probabilities_of(logits: NDArray[np.float32] | NDArray[np.float64]) -> NDArray[np.float64]:
+    """The sigmoid of logits, in float64, from which they can be had again up to 34."""
     # keeps small probabilities, where 1 / (1 + exp(-x)) overflows
-    return np.asarray(np.exp(-np.logaddexp(0.0, -logits)))
+    return np.asarray(np.exp(-np.logaddexp(0.0, -logits.astype(np.float64))))

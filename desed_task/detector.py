@@ -22,9 +22,10 @@ from numpy.typing import NDArray
 
 from desed_task.audio.reading import Waveform, read_waveform
 from desed_task.bundle import MODEL_FILE, Bundle, read_bundle
+from desed_task.chunking import probabilities_of
 from desed_task.errors import AudioError, BundleError, OptionsError
 from desed_task.events import Event
-from desed_task.graph_contract import INPUT_NAME, STRONG_NAME, WEAK_NAME
+from desed_task.graph_contract import INPUT_NAME, STRONG_NAME, WEAK_LOGITS_NAME, WEAK_NAME
 from desed_task.postprocessing.pipeline import build_postprocessing
 from desed_task.scores import Scores
 
@@ -83,10 +84,8 @@ class Detector:
         windows = self.bundle.windowing.cut(waveform)
         starts = range(0, len(windows), self._max_batch)
         batches = [self._run(windows[start : start + self._max_batch]) for start in starts]
-        joined = {name: np.concatenate([batch[name] for batch in batches]) for name in self.bundle.output_names}
-        return self.bundle.windowing.stitch(
-            joined.get(STRONG_NAME), joined[WEAK_NAME], self.bundle.labels, len(waveform)
-        )
+        said = {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
+        return self.bundle.windowing.stitch(said.get(STRONG_NAME), said[WEAK_NAME], self.bundle.labels, len(waveform))
 
     def decide(self, scores: Scores, threshold: float | None = None) -> Detections:
         """Scores -> events and tags, with the bundle's post-processing; `threshold` replaces that of every class."""
@@ -105,24 +104,27 @@ class Detector:
         """The events of a recording in any format that `audio.read_waveform` decodes; AudioError otherwise."""
         return self.detect(read_waveform(path, self.bundle.sample_rate))
 
-    def _run(self, windows: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
-        """(windows, window_samples) -> by output: `strong` (windows, frames, classes), `weak` (windows, classes)."""
-        names, num_classes = self.bundle.output_names, len(self.bundle.labels)
+    def _run(self, windows: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
+        """(windows, window_samples) -> by name: `strong` (windows, frames, classes), `weak` (windows, classes)."""
+        bundle = self.bundle
+        shapes: dict[str, tuple[int, ...]] = {WEAK_NAME: (len(windows), len(bundle.labels))}
+        if bundle.has_frames:
+            shapes[STRONG_NAME] = (len(windows), bundle.windowing.window_frames, len(bundle.labels))
+        if bundle.has_logits:
+            shapes[WEAK_LOGITS_NAME] = shapes.pop(WEAK_NAME)
         try:
-            outputs = self._session.run(list(names), {INPUT_NAME: windows})
+            outputs = self._session.run(list(shapes), {INPUT_NAME: windows})
         except Exception as error:  # onnxruntime's errors share no base class of their own
             raise BundleError(f"{self._model}: the graph cannot be run ({' '.join(str(error).split())})") from None
-        shapes = {
-            STRONG_NAME: (len(windows), self.bundle.windowing.window_frames, num_classes),
-            WEAK_NAME: (len(windows), num_classes),
-        }
-        return {
-            name: self._probabilities(name, values, shapes[name]) for name, values in zip(names, outputs, strict=True)
-        }
+        said = dict(zip(shapes, outputs, strict=True))
+        for name, values in said.items():
+            if values.shape != shapes[name]:
+                raise BundleError(f"{self._model}: output {name!r} is {values.shape}, the bundle says {shapes[name]}")
+        if bundle.has_logits:
+            said[WEAK_NAME] = probabilities_of(said.pop(WEAK_LOGITS_NAME))
+        return {name: self._probabilities(name, values) for name, values in said.items()}
 
-    def _probabilities(self, name: str, values: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.float32]:
-        if values.shape != shape:
-            raise BundleError(f"{self._model}: output {name!r} is {values.shape}, the bundle says {shape}")
+    def _probabilities(self, name: str, values: NDArray[Any]) -> NDArray[Any]:
         lowest, highest = float(values.min()), float(values.max())
         if not (lowest >= -_PROBABILITY_ROUNDING and highest <= 1 + _PROBABILITY_ROUNDING):
             raise BundleError(f"{self._model}: output {name!r} reaches {lowest:g} to {highest:g}, not within [0, 1]")

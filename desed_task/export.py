@@ -43,22 +43,28 @@ class ProbabilityGraph(nn.Module):
     """What is exported: waveform (batch, samples) -> strong (batch, frames, classes), weak (batch, classes).
 
     Frames are those of `grid`, of which the model may give a few more or fewer (without a grid, they are the model's
-    own). A model that gives none has only `weak`.
+    own). A model that gives none has no `strong`. `with_logits` gives those of `weak` (batch, classes) as well.
     """
 
-    def __init__(self, frontend: Callable[[Tensor], Tensor], model: nn.Module, grid: FrameGrid | None = None) -> None:
+    def __init__(
+        self,
+        frontend: Callable[[Tensor], Tensor],
+        model: nn.Module,
+        grid: FrameGrid | None = None,
+        with_logits: bool = False,
+    ) -> None:
         super().__init__()
-        self.frontend, self.model, self.grid = copy.deepcopy(frontend), copy.deepcopy(model), grid
+        self.frontend, self.model = copy.deepcopy(frontend), copy.deepcopy(model)
+        self.grid, self.with_logits = grid, with_logits
         self.cpu().eval()
 
     def forward(self, waveform: Tensor) -> tuple[Tensor, ...]:
         """Probabilities, see the class."""
         predictions = self.predictions(waveform)
-        if predictions.strong_logits is None:
-            return (predictions.weak_probs,)
         if self.grid is not None:
             predictions = predictions.fitted(self.grid.num_frames(waveform.shape[1]))
-        return predictions.strong_probs, predictions.weak_probs
+        frames = () if predictions.strong_logits is None else (predictions.strong_probs,)
+        return (*frames, predictions.weak_probs, *((predictions.weak_logits,) if self.with_logits else ()))
 
     def predictions(self, waveform: Tensor) -> Predictions:
         """What the model says, before its frames are fitted."""
@@ -80,10 +86,10 @@ def export_bundle(
     nothing written, when any probability is not finite or differs from torch's by more than PARITY_TOLERANCE. Whether
     the bundle has frames is what the model shows.
     """
-    reference = ProbabilityGraph(reference_frontend, model, bundle.grid)
+    reference = ProbabilityGraph(reference_frontend, model, bundle.grid, bundle.has_logits)
     bundle = replace(bundle, has_frames=_gives_frames(reference, bundle))
     window_samples = bundle.windowing.window_samples if bundle.fixed_view else None
-    graph = ProbabilityGraph(exportable_frontend, model, bundle.grid)
+    graph = ProbabilityGraph(exportable_frontend, model, bundle.grid, bundle.has_logits)
     model_bytes = trace_graph(graph, bundle.output_names, window_samples)
     check_graph(onnx.load_model_from_string(model_bytes))
     figures = measure_parity(model_bytes, reference, bundle, recordings)

@@ -3,13 +3,16 @@
     waveform  in    float32 (batch, samples)           at the bundle's sample rate
     strong    out   float32 (batch, frames, classes)   probabilities in [0, 1]; a tagger without frames has none
     weak      out   float32 (batch, classes)           probabilities in [0, 1]
+    weak_logits     float32 (batch, classes)           before the sigmoid, where a view pools them (see `chunking`)
 
-The batch is dynamic, and so are samples and frames, except for a model of a fixed view: it is only given windows of one
-length, so these two may be fixed, to that length.
+A mean of logits cannot be had from float32 probabilities: there are two of them between 0.9999999 and 1. The batch is
+dynamic, and so are samples and frames, except for a model of a fixed view: it is only given windows of one length, so
+these two may be fixed, to that length.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +23,7 @@ from desed_task.errors import BundleError
 INPUT_NAME = "waveform"
 STRONG_NAME = "strong"
 WEAK_NAME = "weak"
+WEAK_LOGITS_NAME = "weak_logits"
 
 
 class FixedAxes(NamedTuple):
@@ -40,10 +44,11 @@ class _Axis(NamedTuple):
 _DYNAMIC = _Axis(None)
 
 
-def check_contract(model: Path, num_classes: int, has_frames: bool, fixed: FixedAxes | None) -> None:
+def check_contract(model: Path, num_classes: int, output_names: Collection[str], fixed: FixedAxes | None) -> None:
     """BundleError when names, types or axes of the graph in `model` are not those of the contract.
 
-    fixed: of a model of a fixed view. Axes that only have a name are checked when the graph first runs.
+    output_names: the outputs that it must have; fixed: of a model of a fixed view. Axes that only have a name are
+    checked when the graph first runs.
     """
     session = _open(model)
     classes = _Axis(num_classes, "classes", f"lists {num_classes} labels")
@@ -53,11 +58,11 @@ def check_contract(model: Path, num_classes: int, has_frames: bool, fixed: Fixed
         frames = _Axis(fixed.frames, "frames", f"says windows of {fixed.frames}")
     _check_node(model, "input", session.get_inputs(), INPUT_NAME, (_DYNAMIC, samples))
     outputs = session.get_outputs()
-    if has_frames:
-        _check_node(model, "output", outputs, STRONG_NAME, (_DYNAMIC, frames, classes))
-    elif STRONG_NAME in {node.name for node in outputs}:
+    if STRONG_NAME not in output_names and STRONG_NAME in {node.name for node in outputs}:
         raise BundleError(f"{model}: gives frame scores, the bundle says that it has none; export the bundle again")
-    _check_node(model, "output", outputs, WEAK_NAME, (_DYNAMIC, classes))
+    for name in output_names:
+        axes = (_DYNAMIC, frames, classes) if name == STRONG_NAME else (_DYNAMIC, classes)
+        _check_node(model, "output", outputs, name, axes)
 
 
 def _open(model: Path) -> Any:

@@ -19,8 +19,9 @@ from torch import nn
 
 from desed_task.audio.reading import Waveform, resample
 from desed_task.bundle import Bundle
+from desed_task.chunking import probabilities_of
 from desed_task.errors import BundleError
-from desed_task.graph_contract import INPUT_NAME
+from desed_task.graph_contract import INPUT_NAME, STRONG_NAME, WEAK_LOGITS_NAME
 from desed_task.soundscapes.procedural.bank import ProceduralOptions, build_procedural_soundbank
 from desed_task.soundscapes.soundbank import SAMPLE_RATE as SOUNDBANK_RATE
 from desed_task.soundscapes.soundbank import seeded
@@ -132,15 +133,20 @@ def _compare(session: Any, reference: nn.Module, bundle: Bundle, case: ParityCas
     except Exception as error:  # onnxruntime's errors share no base class of their own
         raise BundleError(f"the exported graph cannot be run on {where} ({' '.join(str(error).split())})") from None
     num_classes = len(bundle.labels)
-    promised = [(batch, bundle.grid.num_frames(num_samples), num_classes), (batch, num_classes)]
-    promised = promised[-len(bundle.output_names) :]
+    frames = (batch, bundle.grid.num_frames(num_samples), num_classes)
+    promised = [frames if name == STRONG_NAME else (batch, num_classes) for name in bundle.output_names]
     for name, outputs in (("torch", expected), ("the exported graph", found)):
         shapes = [values.shape for values in outputs]
         if shapes != promised:
             raise BundleError(f"{name} gives outputs of {shapes} on {where}, labels and grid say {promised}")
         if not all(np.isfinite(values).all() for values in outputs):
             raise BundleError(f"{name} gives probabilities that are not finite on {where}; train the model again")
-    differences = [float(np.abs(a - b).max()) for a, b in zip(expected, found, strict=True)]
+    # Of logits a probability is compared too: a difference between 20 and 21 is none.
+    pairs = zip(bundle.output_names, expected, found, strict=True)
+    differences = [
+        float(np.abs(probabilities_of(a) - probabilities_of(b) if name == WEAK_LOGITS_NAME else a - b).max())
+        for name, a, b in pairs
+    ]
     return ParityFigure(case.kind, case.name, (batch, num_samples), max(differences))
 
 

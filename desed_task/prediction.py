@@ -57,7 +57,7 @@ def predict_clip_logits(
     with _evaluating(model):
         return {
             heard.audio_id: view.pool(heard.logits)
-            for heard in _hear(model, frontend, waveforms, view, device, batch_windows)
+            for heard in _hear(model, frontend, waveforms, view, device, batch_windows, with_frames=False)
         }
 
 
@@ -72,8 +72,8 @@ def predict_window_logits(
     """As `predict_clip_logits`, not pooled: audio_id -> (windows, classes); what a pooling is learned from."""
     with _evaluating(model):
         return {
-            heard.audio_id: heard.clips
-            for heard in _hear(model, frontend, waveforms, view, device, batch_windows, _clip_logits)
+            heard.audio_id: heard.logits
+            for heard in _hear(model, frontend, waveforms, view, device, batch_windows, with_frames=False)
         }
 
 
@@ -97,6 +97,7 @@ def _hear(
     view: View,
     device: torch.device,
     batch_windows: int | None,
+    with_frames: bool = True,
 ) -> Iterator[_Heard]:
     """The recordings in their order, each as soon as all its windows were heard."""
     waiting: deque[tuple[str, int, int]] = deque()  # audio_id, samples, windows
@@ -111,7 +112,7 @@ def _hear(
     logits: deque[NDArray[np.float32]] = deque()
     for batch in _in_batches(windows(), batch_windows or BATCH_WINDOWS):
         predictions: Predictions = model(Inputs(frontend(send(batch, device)))).fitted(view.window_frames)
-        has_frames = predictions.strong_logits is not None
+        has_frames = with_frames and predictions.strong_logits is not None
         logits.extend(predictions.weak_logits.float().cpu().numpy())
         if has_frames:
             frames.extend(predictions.strong_probs.float().cpu().numpy())

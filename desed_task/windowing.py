@@ -58,7 +58,7 @@ class Windowing:
     def stitch(
         self,
         frame_values: NDArray[np.float32] | None,
-        clip_values: NDArray[np.float32],
+        clip_values: NDArray[np.float32] | NDArray[np.float64],
         labels: LabelSet,
         num_samples: int,
     ) -> Scores:
@@ -68,7 +68,8 @@ class Windowing:
         num_samples: of the recording. Frames that begin after its end are dropped.
         """
         frames = None if frame_values is None else self._stitch_frames(frame_values, num_samples)
-        return Scores(frames, clip_values.max(axis=0), self.grid, labels, num_samples / self.grid.sample_rate)
+        largest = np.asarray(clip_values.max(axis=0), dtype=np.float32)
+        return Scores(frames, largest, self.grid, labels, num_samples / self.grid.sample_rate)
 
     def pool(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
         """Logits of the windows of one recording (windows, classes) -> its own (classes,): the largest."""

@@ -163,14 +163,14 @@ def tiny_tagger(tmp_path_factory: pytest.TempPathFactory) -> Path:
         helper.make_node("ReduceMean", ["power", "one"], ["energy"], keepdims=1),
         helper.make_node("Sqrt", ["energy"], ["rms"]),
         helper.make_node("Mul", ["rms", "slopes"], ["sloped"]),
-        helper.make_node("Add", ["sloped", "offsets"], ["logits"]),
-        helper.make_node("Sigmoid", ["logits"], ["weak"]),
+        helper.make_node("Add", ["sloped", "offsets"], ["weak_logits"]),
+        helper.make_node("Sigmoid", ["weak_logits"], ["weak"]),
     ]
     graph = helper.make_graph(
         nodes,
         "loudness",
         [value("waveform", TensorProto.FLOAT, ["batch", 16000])],
-        [value("weak", TensorProto.FLOAT, ["batch", 3])],
+        [value(name, TensorProto.FLOAT, ["batch", 3]) for name in ("weak", "weak_logits")],
         [numpy_helper.from_array(array, name) for name, array in constants.items()],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)

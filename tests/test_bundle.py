@@ -136,7 +136,7 @@ def test_a_detectors_bundle_says_nothing_that_older_code_does_not_read(folder: P
 def test_a_taggers_bundle_is_read_back_and_is_of_format_2(tiny_tagger: Path, tmp_path: Path) -> None:
     bundle = read_bundle(tiny_tagger)
     assert isinstance(bundle.windowing, Chunking)
-    assert (bundle.has_frames, bundle.fixed_view, bundle.output_names) == (False, True, ("weak",))
+    assert (bundle.has_frames, bundle.fixed_view, bundle.output_names) == (False, True, ("weak", "weak_logits"))
     other_view = dataclasses.replace(bundle.windowing, tail="shift", short="zeros", clip_scores="soft", exponent=1.5)
     other = dataclasses.replace(bundle, windowing=other_view)
     assert write_bundle(other, (tiny_tagger / MODEL_FILE).read_bytes(), tmp_path / "b").windowing == other_view
@@ -154,7 +154,7 @@ def test_a_taggers_bundle_is_read_back_and_is_of_format_2(tiny_tagger: Path, tmp
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
-        (lambda tree: tree["model"].update(has_frames=True), "no output 'strong'; the graph has weak"),
+        (lambda tree: tree["model"].update(has_frames=True), "no output 'strong'; the graph has weak, weak_logits"),
         (lambda tree: tree["model"].update(fixed_view=False), r"'waveform' has fixed axes \['batch', 16000\]"),
         (lambda tree: tree["windowing"].update(window_seconds=2.0), "has 16000 samples, .* says windows of 32000"),
         (lambda tree: tree["windowing"].update(hop_seconds=2.0), "do not meet"),

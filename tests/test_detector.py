@@ -156,7 +156,7 @@ def test_reading_a_bundle_needs_no_training_code() -> None:
     heavy = ["torch", "lightning", "pytorch_lightning", "codecarbon", "pandas", "numba", "scipy"]
     heavy += ["sed_eval", "psds_eval"]
     code = (
-        "import sys, serving.cli, desed_task.detector\n"
+        "import sys, serving.cli, serving.server, desed_task.detector\n"
         f"loaded = sorted(set(sys.modules) & set({heavy!r}))\n"
         "sys.exit(f'loaded: {loaded}' if loaded else 0)"
     )
@@ -197,3 +197,14 @@ def test_a_taggers_clip_score_is_the_mean_logit_of_its_chunks(tagger: Detector) 
     logits = [40 * rms - 4 for rms in (0.1, np.sqrt((0.01 + 0.09) / 2), 0.3)]
     expected = 1 / (1 + np.exp(-np.mean(logits)))
     assert tagger.scores(waveform).clip_values[0] == pytest.approx(expected, rel=1e-4)
+
+
+def test_certain_chunks_keep_their_logits(tagger: Detector) -> None:
+    """Chunks of logits 32 and -4: float32 would have the first at 16.6 at most."""
+    # chunks of 2 s: loud (rms .9), half of it (.636), silence, and silence twice
+    waveform = np.repeat(np.array([0.9, 0.0], dtype=np.float32), 16000)
+    scores = tagger.scores(waveform)
+    logits = [40 * rms - 4 for rms in (0.9, 0.9 / np.sqrt(2), 0.0, 0.0)]
+    assert logits[0] == pytest.approx(32)
+    assert scores.clip_values[0] == pytest.approx(1 / (1 + np.exp(-np.mean(logits))), abs=1e-6)
+    assert scores.clip_values[1] == pytest.approx(1 / (1 + np.exp(np.mean(logits))), rel=1e-4)

@@ -18,7 +18,7 @@ import pytest
 from desed_task.errors import DesedTaskError, OptionsError
 from desed_task.options import read_options
 from serving.app import create_app
-from serving.cli import serve
+from serving.server import serve
 from serving.settings import ServingOptions
 
 

@@ -1,0 +1,107 @@
+"""The verb `desed-task serve --bundle DIR`, the same as `python -m serving --bundle DIR`.
+
+The server prints one line, `ready on http://HOST:PORT`, once the model is warm. SIGTERM and SIGINT let the requests in
+progress end, then the process exits with 0; refused input is one sentence and exit code 2.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import socket
+from collections.abc import Sequence
+from pathlib import Path
+
+import uvicorn
+
+from desed_task.command_line import RecipeParser
+from desed_task.errors import DesedTaskError
+from desed_task.options import read_options
+from serving.app import create_app
+from serving.engine import Engine
+from serving.settings import ServingOptions
+
+
+def serve(argv: Sequence[str]) -> int:
+    """Serve a bundle until a signal comes; the exit code."""
+    parser = RecipeParser(prog="desed-task serve", description="Serve a bundle over HTTP: POST /v1/events.")
+    parser.add_argument("--bundle", help="folder of the bundle")
+    parser.add_argument("--host", help="address to listen on (127.0.0.1)")
+    parser.add_argument("--port", type=int, help="port to listen on, 0 for a free one (8000)")
+    parser.add_argument("--device", help="auto, cpu or cuda:N (auto)")
+    parser.add_argument("--conf_file", type=Path, help="conf with further settings")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="replace one setting")
+    parser.add_argument("--port_file", type=Path, help="file that receives the port when the server is ready")
+    arguments = parser.parse_args(argv)
+    flags = {name: getattr(arguments, name) for name in ("bundle", "host", "port", "device")}
+    # A JSON value is a YAML value, so a flag is never read as anything but what was typed.
+    overrides = [f"{name}={json.dumps(value)}" for name, value in flags.items() if value is not None]
+    settings = read_options(arguments.conf_file, ServingOptions, [*overrides, *arguments.set])
+    _prepare_port_file(arguments.port_file)
+    with _listen(settings.host, settings.port) as listener:
+        _run_server(settings, listener, arguments.port_file)
+    return 0
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """A bound socket; DesedTaskError when the address cannot be had."""
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise DesedTaskError(f"cannot listen on {host} port {port} ({error.strerror}); choose another --port") from None
+    return listener
+
+
+def _run_server(settings: ServingOptions, listener: socket.socket, port_file: Path | None) -> None:
+    app = create_app(settings)
+    config = uvicorn.Config(
+        app, log_level="warning", access_log=False, timeout_graceful_shutdown=settings.drain_seconds
+    )
+    server = uvicorn.Server(config)
+
+    # The server catches signals itself, and raises them again when it is done; without a handler that would kill us.
+    def stop(*_: object) -> None:
+        server.should_exit = True
+
+    for signal_number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(signal_number, stop)
+    with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
+        runner.run(_serve_until_stopped(server, app.state.engine, listener, port_file))
+
+
+async def _serve_until_stopped(
+    server: uvicorn.Server, engine: Engine, listener: socket.socket, port_file: Path | None
+) -> None:
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    host, port = listener.getsockname()[:2]
+    loaded = asyncio.wrap_future(engine.loaded)
+    await asyncio.wait({serving, loaded}, return_when=asyncio.FIRST_COMPLETED)
+    error = loaded.exception() if loaded.done() else None
+    if error is not None:
+        server.should_exit = True
+    elif loaded.done():
+        _announce(host, port, port_file)
+    await serving
+    if error is not None:
+        raise error
+
+
+def _prepare_port_file(port_file: Path | None) -> None:
+    """No port file before the server is ready, not even that of an earlier one."""
+    if port_file is None:
+        return
+    if not port_file.parent.is_dir():
+        raise DesedTaskError(f"--port-file {port_file}: the folder {port_file.parent} does not exist; make it first")
+    port_file.unlink(missing_ok=True)
+
+
+def _announce(host: str, port: int, port_file: Path | None) -> None:
+    if port_file is not None:
+        partial = port_file.with_name(f"{port_file.name}.partial")
+        partial.write_text(f"{port}\n", encoding="utf-8")
+        partial.replace(port_file)
+    print(f"ready on http://{f'[{host}]' if ':' in host else host}:{port}", flush=True)
