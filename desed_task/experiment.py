@@ -121,13 +121,10 @@ class SedOptions(SystemOptions):
     data: DataOptions = Field(description="What is trained on, selected by and tested on.")
     training: TrainingOptions = Field(TrainingOptions(), description="The course of the training.")
 
-    @model_validator(mode="before")
     @classmethod
-    def _with_usual_names(cls, tree: Any) -> Any:
+    def completed(cls, tree: Mapping[str, Any]) -> Mapping[str, Any]:
         """Confs of detectors need not name the usual front-end and model."""
         usual = {"features": "logmel", "model": "crnn"}
-        if not isinstance(tree, dict):
-            return tree
         named = {key: {"name": name, **tree[key]} for key, name in usual.items() if isinstance(tree.get(key), dict)}
         return {**tree, **named}
 

@@ -30,6 +30,11 @@ class Options(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), allow_inf_nan=False)
 
+    @classmethod
+    def completed(cls, tree: Mapping[str, Any]) -> Mapping[str, Any]:
+        """A whole conf with what it need not say; a validator before the checks would lose JSON's rules for them."""
+        return tree
+
 
 OptionsType = TypeVar("OptionsType", bound=Options)
 _KeyPath = tuple[str, ...]
@@ -108,7 +113,7 @@ def check_options(
 ) -> OptionsType:
     """Check a tree of plain values against `options_class`; OptionsError names origin, key, value and remedy."""
     try:
-        text = json.dumps(tree)
+        text = json.dumps(options_class.completed(tree))
     except (TypeError, ValueError, RecursionError) as error:
         raise OptionsError(f"{default_origin}: {error}; write text, numbers, lists and sections") from None
     try:
