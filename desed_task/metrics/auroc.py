@@ -3,6 +3,8 @@
 The area below the ROC curve of each class (true positive ratio over false positive rate, points joined by lines), up to
 `max_fpr` as a fraction of it, and the mean over the classes. With max_fpr 0.1 it is the mpAUC of DCASE Task 4, 2024.
 
+Tags of whole clips have their own (`tag_ranking`): one score per clip and class needs no rows, and no part of the area.
+
 Lines, as in sed_scores_eval's present sources; its release 0.0.4 sums a staircase below them, which counts segments of
 equal score against the system. Both may go wrong where more than 16 points share false positive rates, since their sort
 does not keep the order of equals. Classes without active segments, or without others, are left out here and NaN there.

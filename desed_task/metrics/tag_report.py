@@ -25,6 +25,7 @@ from desed_task.metrics.bootstrap import Interval
 from desed_task.metrics.dprime import dprime, dprimes
 from desed_task.metrics.tag_ranking import TagRanking, TagScores, mean_defined, rank_tags
 from desed_task.metrics.tag_samples import interval_of_tags
+from desed_task.metrics.tag_thresholds import best_micro_f1
 from desed_task.metrics.tagging import tagging_f1
 from desed_task.metrics.uncertainty import NUM_SAMPLES
 from desed_task.scores import Scores
@@ -36,6 +37,7 @@ CONVENTIONS = (
     "dprime_per_class_mean: the mean of the classes' own d', without classes whose AUC is 0 or 1",
     "accuracy: the class of the highest score is the clip's; where every clip has one class",
     "tagging F1: clip score > 0.5; macro: mean over the classes of the reference",
+    "best: at the thresholds of the classes that make micro F1 highest, which only the ground truth tells",
 )
 
 
@@ -48,6 +50,7 @@ class TagClassReport:
     dprime: float | None
     tagging_f1: float | None
     num_clips: int
+    best_threshold: float | None = None
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,7 @@ class TagReport:
     files_expected: int
     warnings: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
+    tagging_f1_best_micro: float | None = None
     intervals: Mapping[str, Interval] = field(default_factory=dict)
     val_loss: float | None = None
     energy_kwh_training: float | None = None
@@ -100,7 +104,7 @@ def evaluate_tags(
     values = stack_scores(scores, labels)
     present = encode_tags(truth, tuple(scores), labels)
     ranking = rank_tags(values, present)
-    f1 = tagging_f1(scores, truth, labels)
+    f1, best = tagging_f1(scores, truth, labels), best_micro_f1(ranking)
     expected = len(truth) if files_expected is None else files_expected
     of_class = dprimes(ranking.auc)
     drawn_together = None if groups is None else [groups[audio_id] for audio_id in scores]
@@ -119,12 +123,14 @@ def evaluate_tags(
                 dprime=_defined(of_class[position]),
                 tagging_f1=f1.per_class[label].f1 if label in f1.per_class else None,
                 num_clips=int(ranking.num_positive[position]),
+                best_threshold=_defined(best.thresholds[position]),
             )
             for position, label in enumerate(labels)
         },
         files_present=len(scores),
         files_expected=expected,
         warnings=_warnings(ranking, of_class, labels, len(scores), expected),
+        tagging_f1_best_micro=best.micro_f1,
         intervals=interval_of_tags(values, present, num_samples, groups=drawn_together),
     )
 
@@ -193,5 +199,5 @@ def _listing(names: Sequence[str], shown: int = 5) -> str:
 
 
 def _defined(value: float) -> float | None:
-    """None where NaN."""
-    return None if math.isnan(value) else float(value)
+    """None where it is no finite number."""
+    return float(value) if math.isfinite(value) else None

@@ -1,7 +1,7 @@
 """A tagger's written report, and the tables in which the published systems write their figures.
 
 report.json     every figure; written last, so a folder with one is complete
-per_class.csv   event_label,num_clips,average_precision,auc,dprime,tagging_f1; empty cells where undefined
+per_class.csv   event_label,num_clips,average_precision,auc,dprime,tagging_f1,best_threshold; empty where undefined
 results.csv     Model,mAP,mAUC,dprime,ckpt_path: a row per checkpoint (GISE-51-pytorch)
 best_single_result.csv, wa_result.csv, ensemble_result.csv      one figure per line (PSLA): mAP and mAUC of the
                 validation set, then of the evaluation set where there is one; nan where undefined
@@ -19,7 +19,7 @@ from pathlib import Path
 from desed_task.metrics.tag_report import TagReport
 
 RESULTS_COLUMNS = ("Model", "mAP", "mAUC", "dprime", "ckpt_path")
-CLASS_COLUMNS = ("event_label", "num_clips", "average_precision", "auc", "dprime", "tagging_f1")
+CLASS_COLUMNS = ("event_label", "num_clips", "average_precision", "auc", "dprime", "tagging_f1", "best_threshold")
 BEST_SINGLE, AVERAGED, ENSEMBLE = "best_single_result.csv", "wa_result.csv", "ensemble_result.csv"
 
 
@@ -37,7 +37,7 @@ def write_tag_report(report: TagReport, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "report.json").unlink(missing_ok=True)
     rows = [
-        (label, one.num_clips, one.average_precision, one.auc, one.dprime, one.tagging_f1)
+        (label, one.num_clips, one.average_precision, one.auc, one.dprime, one.tagging_f1, one.best_threshold)
         for label, one in report.per_class.items()
     ]
     _write_csv([CLASS_COLUMNS, *rows], folder / "per_class.csv")

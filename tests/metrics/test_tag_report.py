@@ -50,6 +50,10 @@ def test_figures_of_four_clips(report: TagReport) -> None:
     assert report.dprime_per_class_mean == pytest.approx(0.9539, abs=1e-4)  # of .75 alone: 1 has none
     assert report.accuracy is None
     assert report.tagging_f1_micro == pytest.approx(2 * 4 / (5 + 4))
+    # no better than at .5: the false alarm of Dog in clip 2 costs less than missing it in clip 1
+    assert report.tagging_f1_best_micro == pytest.approx(2 * 4 / (5 + 4))
+    best = [report.per_class[label].best_threshold for label in LABELS]
+    assert best == [pytest.approx(0.5), pytest.approx(0.35), None]
     assert report.intervals["map"].value == report.map
     assert (report.files_present, report.files_expected) == (4, 4)
 
