@@ -207,4 +207,4 @@ def test_certain_chunks_keep_their_logits(tagger: Detector) -> None:
     logits = [40 * rms - 4 for rms in (0.9, 0.9 / np.sqrt(2), 0.0, 0.0)]
     assert logits[0] == pytest.approx(32)
     assert scores.clip_values[0] == pytest.approx(1 / (1 + np.exp(-np.mean(logits))), abs=1e-6)
-    assert scores.clip_values[1] == pytest.approx(1 / (1 + np.exp(np.mean(logits))), rel=1e-4)
+    assert scores.clip_values[1] == pytest.approx(1 / (1 + np.exp(np.mean(logits))), rel=1e-3)

@@ -78,8 +78,8 @@ def new_server(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> I
     """Start a server that the test may stop; whatever still runs at its end is killed."""
     started: list[RunningServer] = []
 
-    def start(*flags: str) -> RunningServer:
-        started.append(start_server(tiny_bundle, tmp_path_factory.mktemp("server"), *flags))
+    def start(*flags: str, bundle: Path = tiny_bundle) -> RunningServer:
+        started.append(start_server(bundle, tmp_path_factory.mktemp("server"), *flags))
         return started[-1]
 
     yield start

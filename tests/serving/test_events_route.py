@@ -144,3 +144,21 @@ def test_probes_and_the_description_of_the_interface_answer(client: httpx.Client
     assert {"/v1/events", "/v1/models", "/health/live", "/health/ready"} == set(paths)
     refusals = paths["/v1/events"]["post"]["responses"]
     assert all("application/problem+json" in refusals[status]["content"] for status in ("413", "415", "422", "503"))
+
+
+def test_a_tagger_answers_with_tags_and_no_events(
+    tiny_tagger: Path,
+    new_server: Callable[..., Any],
+    make_tone: Callable[..., Any],
+    make_bytes: Callable[..., bytes],
+) -> None:
+    url = new_server(bundle=tiny_tagger).url
+    body = make_bytes(make_tone(3.3, (0.0, 3.3), sample_rate=44100), "FLAC", "PCM_16", 44100)
+    answer = httpx.post(f"{url}/v1/events", params={"threshold": 0.01}, content=body, timeout=30)
+    assert answer.status_code == 200
+    tags = Detector(tiny_tagger, device="cpu").tags(read_recording(body, 16000)[0])
+    assert answer.json()["events"] == []
+    assert [(tagged["label"], tagged["score"]) for tagged in answer.json()["tags"]] == tags
+    assert [label for label, _ in tags] == ["loud", "never", "quiet"]
+    (model,) = httpx.get(f"{url}/v1/models", timeout=30).json()["models"]
+    assert (model["id"], model["labels"], model["window_seconds"]) == ("tiny tagger", ["loud", "quiet", "never"], 1.0)
