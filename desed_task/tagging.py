@@ -81,7 +81,9 @@ class TaggingData(HeardOptions):
 
     view: ViewOptions = Field(ViewOptions(), description="How recordings of other lengths are heard.")
     train: tuple[TaggingSource, ...] = Field(min_length=1, description="The sources of each batch.")
-    validation: TaggingCorpus = Field(description="What the epoch is selected by.")
+    validation: TaggingCorpus | None = Field(
+        description="What the epoch is selected by; null: nothing is left out of the training, its last epoch counts."
+    )
     evaluation: dict[str, TaggingCorpus] = Field(
         default_factory=dict, description="What the report is about: further sets by their names, such as eval."
     )
@@ -106,6 +108,8 @@ class TaggingOptions(SystemOptions):
     def _consistent(self) -> TaggingOptions:
         build_view(self)
         training = self.training
+        if self.data.validation is None:
+            self._require_no_validation()
         for key, epochs in (("weight_averaging", training.weight_averaging), ("ensemble", training.ensemble)):
             if epochs is not None and training.validation_interval > 1:
                 raise ValueError(
@@ -113,6 +117,18 @@ class TaggingOptions(SystemOptions):
                     f"{training.validation_interval}; set it to 1"
                 )
         return self
+
+    def _require_no_validation(self) -> None:
+        needed = {
+            "training.schedule plateau": self.training.schedule.name == "plateau",
+            "data.view.exponent null (learned)": self.data.view.clip_scores == "soft"
+            and self.data.view.exponent is None,
+            f"training.early_stop_patience {self.training.early_stop_patience}": self.training.early_stop_patience
+            < self.training.n_epochs,
+        }
+        for what, asked in needed.items():
+            if asked:
+                raise ValueError(f"{what} goes by the validation set, and data.validation is null; set one of them")
 
 
 Tagger = System[TaggingOptions]

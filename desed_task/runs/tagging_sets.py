@@ -54,8 +54,9 @@ class TaggingSet:
 
 
 def read_tagging_sets(options: TaggingOptions, labels: LabelSet, limit: int | None = None) -> dict[str, ClipSet]:
-    """The validation set and every evaluation set, by name."""
-    corpora = {VALIDATION: options.data.validation, **options.data.evaluation}
+    """The validation set, where there is one, and every evaluation set, by name."""
+    validation = options.data.validation
+    corpora = {**({} if validation is None else {VALIDATION: validation}), **options.data.evaluation}
     return {name: read_evaluation_set(corpus, labels, limit) for name, corpus in corpora.items()}
 
 
