@@ -23,6 +23,7 @@ FRONTENDS: Mapping[str, tuple[FrontendOptions, Any]] = {
     "fsd50k_spectrogram, constant": (FSD50KSpectrogramOptions(pad_mode="constant"), FSD50KSpectrogram),
     "kaldi": (KaldiOptions(), Kaldi),
     "kaldi, 1024 frames": (KaldiOptions(target_frames=1024), Kaldi),
+    "kaldi, padding 0": (KaldiOptions(padding="zero"), Kaldi),
     "kaldi, 22.05 kHz": (KaldiOptions(sample_rate=22050, n_mels=40), Kaldi),
     "panns, 8 kHz": (PANNsOptions(sample_rate=8000), PANNs),
     "panns, 16 kHz": (PANNsOptions(sample_rate=16000), PANNs),
@@ -30,6 +31,7 @@ FRONTENDS: Mapping[str, tuple[FrontendOptions, Any]] = {
     "efficientat": (EfficientATOptions(), EfficientAT),
     "efficientat, 25 ms": (EfficientATOptions(hop_length=800, n_mels=40), EfficientAT),
     "tal": (TALOptions(), TAL),
+    "tal, padding 0": (TALOptions(padding="zero"), TAL),
     "tal, any length": (TALOptions(target_frames=None, log_factor=10), TAL),
 }
 

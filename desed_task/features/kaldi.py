@@ -94,7 +94,7 @@ class Kaldi(StandardisedFrontend):
         """waveform (batch, samples) -> mel power (batch, mel_frames, mel_bands)."""
         level = waveform - waveform.mean(dim=1, keepdim=True)
         mel: Tensor = self.bands(with_silence(level, self.options.win_length))
-        return mel
+        return self.silenced(mel, waveform, self.options.win_length, self.options.hop_length)
 
     def logarithm(self, spectrum: Tensor) -> Tensor:
         """Mel power -> its natural logarithm."""

@@ -84,7 +84,8 @@ class TAL(StandardisedFrontend):
     def spectrum(self, waveform: Tensor) -> Tensor:
         """waveform (batch, samples) -> mel power (batch, mel_frames, mel_bands)."""
         mel: Tensor = self.bands(waveform - waveform.mean(dim=1, keepdim=True))
-        return mel
+        # A clip of N samples has N // hop + 1 frames, though the last of them reach beyond it.
+        return self.silenced(mel, waveform, 0, self.options.hop_length)
 
     def logarithm(self, spectrum: Tensor) -> Tensor:
         """Mel power -> `log_factor` log10."""

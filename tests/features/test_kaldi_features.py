@@ -91,6 +91,44 @@ def test_short_clips_are_continued_with_zero_before_they_are_normalised() -> Non
     torch.testing.assert_close(heard[:, 98:], torch.full((1, 958, 128), 4.6476 / 4.5699))
 
 
+def as_published(clip: torch.Tensor, options: KaldiOptions) -> torch.Tensor:
+    """Features of a clip (samples,) at its own length, then rows of 0 or a cut, then normalised: (1, frames, bands)."""
+    assert options.target_frames is not None
+    logarithm = reference(clip[None], options)
+    rows = torch.nn.functional.pad(logarithm, (0, 0, 0, options.target_frames))[:, : options.target_frames]
+    return (rows - options.mean) / (options.std * options.std_scale)
+
+
+@both_forms
+@pytest.mark.parametrize("num_samples", [400, 559, 560, 4_000, 7_919, 8_000, 15_999, 16_000])
+def test_clips_continued_with_silence_are_heard_as_published(num_samples: int, exportable: bool) -> None:
+    # samples   |--- clip ---|0000000|     published: |--- frames ---|0|0|0|, of the clip alone
+    options = PSLA.model_copy(update={"padding": "zero", "target_frames": 110})
+    clip = decaying(1, num_samples)[0]
+    batch = torch.stack([torch.nn.functional.pad(clip, (0, 16_000 - num_samples)), noise(1, 16_000, seed=1)[0]])
+    heard = Kaldi(options, exportable)(batch)
+    assert float((heard[:1] - as_published(clip, options)).abs().max()) < 1e-3
+    assert float((heard[1:] - as_published(batch[1], options)).abs().max()) < 1e-3
+
+
+def test_the_floor_is_what_silence_sounds_like_unless_it_is_padding() -> None:
+    clip = noise(1, 16_000)
+    clip[:, 8_000:] = 0.0
+    floor, zero = Kaldi(KaldiOptions()), Kaldi(KaldiOptions(padding="zero"))
+    as_is, as_padding = (each.compress(each.spectrum(clip)) for each in (floor, zero))
+    # 8000 samples hold 48 frames; two more reach beyond them, the others are silent.
+    assert torch.equal(as_is[:, :48], as_padding[:, :48])
+    assert (as_is[:, 50:] < -15.9).all()
+    assert not as_padding[:, 48:].any()
+
+
+def test_silence_before_a_sound_is_no_padding() -> None:
+    clip = noise(1, 16_000)
+    clip[:, 4_000:12_000] = 0.0
+    zero = Kaldi(KaldiOptions(padding="zero"))
+    torch.testing.assert_close(zero(clip), Kaldi(KaldiOptions())(clip), rtol=0, atol=0)
+
+
 def test_long_clips_are_cut() -> None:
     waveform = noise(1, 32_000)
     short = KaldiOptions(target_frames=100)
