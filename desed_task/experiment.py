@@ -263,7 +263,11 @@ def load_system(path: Path, scaler_range: ScalerRange | None = None) -> System[S
     path = find_checkpoint(path)
     if not path.is_file():
         raise CheckpointError(f"{path}: no such checkpoint")
-    checkpoint = read_checkpoint(path)
+    return system_of(read_checkpoint(path), path, scaler_range)
+
+
+def system_of(checkpoint: Mapping[str, Any], path: Path, scaler_range: ScalerRange | None = None) -> System[SedOptions]:
+    """As `load_system`, of what the checkpoint at `path` holds."""
     if is_published(checkpoint):
         tree = translate_checkpoint(checkpoint, path, scaler_range)
     else:

@@ -222,7 +222,11 @@ def load_tagger(path: Path) -> Tagger:
     path = find_checkpoint(path)
     if not path.is_file():
         raise CheckpointError(f"{path}: no such checkpoint")
-    checkpoint = read_checkpoint(path)
+    return tagger_of(read_checkpoint(path), path)
+
+
+def tagger_of(checkpoint: Mapping[str, Any], path: Path) -> Tagger:
+    """As `load_tagger`, of what the checkpoint at `path` holds."""
     options = check_options(stored_tree(checkpoint, path, RECIPE), TaggingOptions, default_origin=str(path))
     weights = checkpoint.get(MODEL)
     if not isinstance(weights, Mapping):

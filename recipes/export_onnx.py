@@ -1,10 +1,12 @@
 """Export the model of a checkpoint as a bundle: waveform in, probabilities out. Nothing is written unless torch agrees.
 
     python recipes/export_onnx.py --checkpoint exp/sed/version_0 --output bundles/mine
+    python recipes/export_onnx.py --checkpoint exp/tagging/version_0 --output bundles/tagger
     python recipes/export_onnx.py --checkpoint C --output DIR --model teacher --audio recordings/
     python recipes/export_onnx.py --checkpoint C --output DIR --postprocessing out/tuned.yaml
 
-Real recordings (--audio) make the check stricter; without any, synthetic ones are heard.
+Real recordings (--audio) make the check stricter; without any, synthetic ones are heard. Taggers hear recordings in
+chunks of one length, so their graphs are made for that length.
 """
 
 from __future__ import annotations
@@ -19,10 +21,10 @@ from typing import Any
 from desed_task.audio.containers import find_recordings
 from desed_task.audio.reading import read_waveform
 from desed_task.bundle import MODEL_FILE, Bundle
+from desed_task.chunking import Chunking
 from desed_task.command_line import RecipeParser, add_scaler_range, run_recipe, scaler_range_of, show
-from desed_task.experiment import load_system
 from desed_task.export import export_bundle
-from desed_task.listening import choose_model
+from desed_task.listening import choose_model, load_any
 from desed_task.postprocessing.pipeline import read_postprocessing
 from desed_task.system import System, SystemOptions, build_frontend
 from desed_task.training.run_folder import code_version, find_checkpoint
@@ -32,7 +34,7 @@ def main(argv: Sequence[str]) -> int:
     """Export, and print what was measured."""
     arguments = _parser().parse_args(argv)
     checkpoint = find_checkpoint(arguments.checkpoint)
-    system = load_system(checkpoint, scaler_range_of(arguments))
+    system = load_any(checkpoint, scaler_range_of(arguments))
     model_name, model = choose_model(system, arguments.model, checkpoint)
     tuned: Path | None = arguments.postprocessing
     postprocessing = system.options.postprocessing if tuned is None else read_postprocessing(tuned, system.labels)
@@ -45,6 +47,7 @@ def main(argv: Sequence[str]) -> int:
         windowing=system.windowing,
         postprocessing=postprocessing,
         provenance=_provenance(system, checkpoint, model_name, tuned),
+        fixed_view=isinstance(system.windowing, Chunking),
     )
     frontend = build_frontend(system.options, exportable=True)
     written = export_bundle(model, frontend, system.frontend, bundle, arguments.output, recordings)
@@ -54,9 +57,9 @@ def main(argv: Sequence[str]) -> int:
 
 def _parser() -> RecipeParser:
     parser = RecipeParser(description="Export the model of a checkpoint as a bundle.")
-    parser.add_argument("--checkpoint", type=Path, required=True, help="checkpoint of train_sed.py, or a run folder")
+    parser.add_argument("--checkpoint", type=Path, required=True, help="a checkpoint, or a run folder")
     parser.add_argument("--output", type=Path, required=True, help="folder of the bundle; an older bundle is replaced")
-    parser.add_argument("--model", choices=("student", "teacher"), help="which of its models (the student)")
+    parser.add_argument("--model", choices=("student", "teacher"), help="which of a detector's models (the student)")
     parser.add_argument("--postprocessing", type=Path, help="tuned.yaml in place of the checkpoint's post-processing")
     parser.add_argument("--audio", type=Path, nargs="+", default=[], help="recordings, or folders of them, to check on")
     parser.add_argument("--id", help="name of the model (that of the output folder)")
