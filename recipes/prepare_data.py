@@ -3,6 +3,8 @@
     python recipes/prepare_data.py --corpus desed
     python recipes/prepare_data.py --corpus desed --basedir /data/dcase/dataset --only_real --no_fetch
     python recipes/prepare_data.py --corpus esc50
+    python recipes/prepare_data.py --corpus fsd50k --basedir data/fsd50k --sample_rate 22050
+    python recipes/prepare_data.py --corpus audioset --parts balanced_train eval --sample_rate 32000
     python recipes/prepare_data.py --corpus soundscapes --basedir data/esc10_soundscapes --store data/store
     python recipes/prepare_data.py --corpus desed --verify
 
@@ -20,15 +22,29 @@ from pathlib import Path
 
 from desed_task.clips import ClipSet
 from desed_task.command_line import RecipeParser, run_recipe, show, whole_number
+from desed_task.data.corpora.audioset import AudioSetOptions, read_audioset
 from desed_task.data.corpora.desed import PARTS, DesedOptions, Part, complete_durations, read_desed
 from desed_task.data.corpora.esc import EscOptions, read_esc
+from desed_task.data.corpora.fsd50k import Fsd50kOptions, read_fsd50k
 from desed_task.data.corpora.places import read_places
 from desed_task.data.corpora.soundscapes import SoundscapesOptions, list_parts, read_soundscapes
 from desed_task.data.preparation import Packing, format_prepared, prepare
 from desed_task.errors import CorpusError, OptionsError
 
 DESED_CONF = Path(__file__).resolve().parent.parent / "confs" / "corpora" / "desed.yaml"
-DEFAULT_STORE, DEFAULT_ESC = Path("data/store"), Path("data/esc50")
+DEFAULT_STORE = Path("data/store")
+DEFAULT_ROOTS = {
+    "esc10": Path("data/esc50"),
+    "esc50": Path("data/esc50"),
+    "fsd50k": Path("data/fsd50k"),
+    "audioset": Path("data/audioset"),
+}
+# --parts of a corpus -> whether they are taken without being named.
+NAMED_PARTS: dict[str, dict[str, bool]] = {
+    "fsd50k": {"dev": True, "eval": True},
+    # Two million clips are fetched only by who asks for them.
+    "audioset": {"balanced_train": True, "eval": True, "unbalanced_train": False},
+}
 # What is fetched together -> its parts.
 FETCHED: dict[str, tuple[Part, ...]] = {
     "strong": ("strong_real",),
@@ -46,11 +62,12 @@ def main(argv: Sequence[str]) -> None:
     chosen = [name for name in FETCHED if getattr(arguments, f"only_{name}")]
     if chosen and arguments.corpus != "desed":
         raise OptionsError(f"--only_{chosen[0]}: only desed comes in these parts; leave it out")
+    parts = _parts_of(arguments)
     root, store = _places(arguments)
     packing = Packing(store, arguments.sample_rate, arguments.num_jobs, arguments.verify, arguments.clean)
     if not (arguments.no_fetch or arguments.verify):
-        _fetch(arguments, root, chosen or list(FETCHED))
-    clip_sets, not_there = _read(arguments.corpus, root, chosen or list(FETCHED), arguments.num_jobs)
+        _fetch(arguments, root, parts or chosen or list(FETCHED))
+    clip_sets, not_there = _read(arguments.corpus, root, parts or chosen or list(FETCHED), arguments.num_jobs)
     show(format_prepared(prepare(clip_sets, packing), not_there))
 
 
@@ -64,13 +81,29 @@ def _fetch(arguments: Namespace, root: Path, chosen: Sequence[str]) -> None:
             chosen,
             arguments.num_jobs or DOWNLOADS_AT_ONCE,
             retry_missing=arguments.retry_missing,
-            yt_dlp_flags=() if arguments.cookies is None else ("--cookies", str(arguments.cookies)),
+            yt_dlp_flags=_yt_dlp_flags(arguments),
         )
         _log.info("%s", report.summary())
+    elif arguments.corpus == "audioset":
+        from desed_task.data.fetch.audioset import fetch_audioset
+
+        jobs = arguments.num_jobs or DOWNLOADS_AT_ONCE
+        report = fetch_audioset(
+            root, chosen, jobs, retry_missing=arguments.retry_missing, yt_dlp_flags=_yt_dlp_flags(arguments)
+        )
+        _log.info("%s", report.summary())
+    elif arguments.corpus == "fsd50k":
+        from desed_task.data.fetch.fsd50k import fetch_fsd50k
+
+        _log.info("%s", fetch_fsd50k(root, chosen).summary())
     elif arguments.corpus in ("esc10", "esc50") and not (root / "metadata.tsv").is_file():
         from desed_task.data.fetch.esc import fetch_esc50
 
         fetch_esc50(root)
+
+
+def _yt_dlp_flags(arguments: Namespace) -> tuple[str, ...]:
+    return () if arguments.cookies is None else ("--cookies", str(arguments.cookies))
 
 
 def _read(corpus: str, root: Path, chosen: Sequence[str], num_jobs: int | None) -> tuple[list[ClipSet], list[str]]:
@@ -82,7 +115,26 @@ def _read(corpus: str, root: Path, chosen: Sequence[str], num_jobs: int | None) 
     if corpus == "soundscapes":
         options = [SoundscapesOptions(name="soundscapes", root=root, part=part) for part in list_parts(root)]
         return [read_soundscapes(of_part, "none") for of_part in options], []
+    if corpus == "fsd50k":
+        of_parts = [Fsd50kOptions.model_validate({"name": corpus, "root": root, "part": part}) for part in chosen]
+        return [read_fsd50k(options, "none") for options in of_parts], []
+    if corpus == "audioset":
+        return [read_audioset(_audioset_part(root, part), "none") for part in chosen], []
     return [read_esc(EscOptions.model_validate({"name": corpus, "root": root}), "none")], []
+
+
+def _audioset_part(root: Path, part: str) -> AudioSetOptions:
+    return AudioSetOptions(name="audioset", table=root / f"{part}_segments.csv", root=root / "audio" / part)
+
+
+def _parts_of(arguments: Namespace) -> list[str]:
+    """The parts to prepare; none for a corpus that does not come in parts by these names."""
+    known = NAMED_PARTS.get(arguments.corpus, {})
+    unknown = next((part for part in arguments.parts if part not in known), None)
+    if unknown is not None:
+        remedy = f"take some of {', '.join(known)}" if known else "leave it out"
+        raise OptionsError(f"--parts {unknown}: {arguments.corpus} has no such part; {remedy}")
+    return arguments.parts or [part for part, is_usual in known.items() if is_usual]
 
 
 def _read_desed_parts(root: Path, parts: Sequence[Part], num_jobs: int | None) -> tuple[list[ClipSet], list[str]]:
@@ -104,7 +156,9 @@ def _places(arguments: Namespace) -> tuple[Path, Path]:
     """Where the recordings lie, and where they are packed."""
     if arguments.corpus == "soundscapes" and arguments.basedir is None:
         raise OptionsError("--basedir: name the folder that recipes/generate_soundscapes.py wrote")
-    root, store = read_places(DESED_CONF) if arguments.corpus == "desed" else (DEFAULT_ESC, DEFAULT_STORE)
+    root, store = DEFAULT_ROOTS.get(arguments.corpus, DEFAULT_STORE), DEFAULT_STORE
+    if arguments.corpus == "desed":
+        root, store = read_places(DESED_CONF)
     is_elsewhere = arguments.basedir is not None and arguments.basedir.resolve() != root.resolve()
     if arguments.corpus == "desed" and is_elsewhere:
         _log.info("%s names another root (%s); correct it before you train on %s", DESED_CONF, root, arguments.basedir)
@@ -113,9 +167,18 @@ def _places(arguments: Namespace) -> tuple[Path, Path]:
 
 def _parser() -> RecipeParser:
     parser = RecipeParser(description="Fetch, check and pack a corpus.")
-    parser.add_argument("--corpus", required=True, choices=("desed", "esc10", "esc50", "soundscapes"), help="which")
+    corpora = ("audioset", "desed", "esc10", "esc50", "fsd50k", "soundscapes")
+    parser.add_argument("--corpus", required=True, choices=corpora, help="which")
     parser.add_argument(
-        "--basedir", type=Path, help="its root (desed: as in confs/corpora/desed.yaml, esc: data/esc50)"
+        "--basedir",
+        type=Path,
+        help="its root (desed: as in confs/corpora/desed.yaml, others: data/esc50, fsd50k, audioset)",
+    )
+    parser.add_argument(
+        "--parts",
+        nargs="+",
+        default=[],
+        help="fsd50k: dev eval (both); audioset: balanced_train eval (both), unbalanced_train (2 million clips)",
     )
     parser.add_argument("--only_strong", action="store_true", help="desed: the real strongly labelled recordings")
     parser.add_argument("--only_real", action="store_true", help="desed: weak, unlabeled, validation, evaluation")
@@ -125,10 +188,10 @@ def _parser() -> RecipeParser:
         "--sample_rate", type=whole_number(1_000, 768_000), default=16_000, help="Hz, that of features.sample_rate"
     )
     parser.add_argument("--num_jobs", type=whole_number(1), help="threads (as many as cores) and downloads at once (3)")
-    parser.add_argument("--retry_missing", action="store_true", help="desed: ask again for clips that could not be had")
     parser.add_argument(
-        "--cookies", type=Path, help="desed: a browser's cookies for yt-dlp, for clips behind an age limit"
+        "--retry_missing", action="store_true", help="ask again for clips of videos that could not be had"
     )
+    parser.add_argument("--cookies", type=Path, help="a browser's cookies for yt-dlp, for clips behind an age limit")
     parser.add_argument("--no_fetch", action="store_true", help="take what is on disk")
     parser.add_argument(
         "--verify", action="store_true", help="fetch nothing, read every packed sample, name a bad clip"

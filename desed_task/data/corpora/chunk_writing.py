@@ -4,9 +4,9 @@ Chunks of 1 s, 0.5 s apart, as <recording>_<%04d>.wav, 16 bits; the rest at a re
 (data/clip_chunks.py, tail `tile`). Manifests are tr.csv (shuffled), val.csv and eval.csv (by recording), beside
 lbl_map.json.
 
-Recordings of several channels are averaged, which the published script leaves as they are. Samples of 16-bit recordings
-are kept to the last bit; the published ones are 32767/32768 of them, since libsndfile scales so. Our shuffling is the
-same every time; the published one is another in every run.
+The chunks of a 16-bit recording of one channel are those of `chunkify_fsd50k.py` (commit 49b70777f020), to the last
+bit. Recordings of several channels are averaged, which that script leaves as they are. Our shuffling is the same every
+time; the published one is another in every run.
 """
 
 from __future__ import annotations

@@ -1,5 +1,7 @@
 """Unpacking zip and tar archives: nothing lands outside the destination, and what was begun is completed.
 
+A zip in several parts (a.z01, a.z02 ... beside a.zip) is unpacked by the name of its last one.
+
 Refused: absolute names and `..`, links, devices, encrypted members, two members of one name, more bytes than allowed or
 than there is room for. Each file is written as <name>.partial and renamed when it is whole; one that already stands
 there with the same content is left alone, so that unpacking again completes a half-unpacked tree and repairs it.
@@ -22,6 +24,7 @@ from typing import IO
 
 from tqdm import tqdm
 
+from desed_task.data.fetch.split_zip import is_split, opened_zip_file
 from desed_task.errors import FetchError
 
 MOST_BYTES = 100_000_000_000
@@ -81,7 +84,7 @@ def extract(archive: Path, destination: Path, place: Placement = everything, mos
 
 
 def check_archive(archive: Path) -> None:
-    """FetchError unless `archive` is a zip with its directory, or a tar that begins like one."""
+    """FetchError unless `archive` is a zip with its directory and all its parts, or a tar that begins like one."""
     with _opened(archive, MOST_BYTES) as members:
         next(iter(members), None)
 
@@ -90,8 +93,8 @@ def check_archive(archive: Path) -> None:
 def _opened(archive: Path, most_bytes: int) -> Iterator[Iterable[_Member]]:
     """The archive's members, none of which is refused; of a zip all are known before the first is given."""
     try:
-        if zipfile.is_zipfile(archive):
-            with zipfile.ZipFile(archive) as opened_zip:
+        if is_split(archive) or zipfile.is_zipfile(archive):
+            with opened_zip_file(archive) as opened_zip:
                 members = (_zip_member(opened_zip, info) for info in opened_zip.infolist())
                 yield list(_checked(archive, members, most_bytes))
         elif tarfile.is_tarfile(archive):

@@ -22,15 +22,26 @@ _LONGEST_REPLY_BYTES = 10_000_000
 
 def find_file(record: int, name: str, policy: RetryPolicy, zenodo: str = ZENODO) -> RemoteFile:
     """The file `name` of a record, with its published size and checksum."""
-    url = f"{zenodo}/api/records/{record}"
-    files = _read_json(url, policy).get("files")
+    found = find_files(record, policy, zenodo).get(name)
+    if found is None:
+        raise FetchError(f"{_address(record, zenodo)}: says nothing usable of {name}")
+    return found
+
+
+def find_files(record: int, policy: RetryPolicy, zenodo: str = ZENODO) -> dict[str, RemoteFile]:
+    """Name -> file of all that a record usably describes."""
+    files = _read_json(_address(record, zenodo), policy).get("files")
+    found = {}
     for file in files if isinstance(files, list) else []:
-        if isinstance(file, dict) and file.get("key") == name:
-            try:
-                return RemoteFile(str(file["links"]["self"]), int(file["size"]), str(file["checksum"]))
-            except (KeyError, TypeError, ValueError):
-                break
-    raise FetchError(f"{url}: says nothing usable of {name}")
+        try:
+            found[str(file["key"])] = RemoteFile(str(file["links"]["self"]), int(file["size"]), str(file["checksum"]))
+        except (KeyError, TypeError, ValueError):
+            continue
+    return found
+
+
+def _address(record: int, zenodo: str) -> str:
+    return f"{zenodo}/api/records/{record}"
 
 
 def _read_json(url: str, policy: RetryPolicy) -> dict[str, Any]:
