@@ -1,7 +1,8 @@
 """Options: a conf is read, merged, checked and frozen before anything starts.
 
 A conf is YAML. `base: other.yaml` (relative to the file it stands in) inherits every key of another conf; mappings are
-merged, anything else is replaced. `--set a.b=c` replaces one key, its value read as YAML; `--set a.0.b=c` reaches into
+merged, anything else is replaced. Of several bases, `base: [a.yaml, b.yaml]`, each goes over those before it. Where a
+base has a list, a mapping from positions reaches into it: `train: {"0": {batch_size: 6}}`. `--set a.b=c` replaces one key, its value read as YAML; `--set a.0.b=c` reaches into
 a list. `${here}` in a value is the folder of the file it stands in; other relative paths are relative to the current
 folder. Plain words are read as in YAML 1.2: true and false are the only booleans, so a class may be called `no`.
 
@@ -102,7 +103,7 @@ def read_merged(path: Path, options_class: type[OptionsType], over: Mapping[str,
     """Read the conf at `path` with the keys of `over` as if another conf with them had it as its `base`."""
     tree, origins = _read_tree(path, ())
     origins.update(dict.fromkeys(_leaf_keys(over), over_origin))
-    return check_options(_merge(tree, dict(over)), options_class, origins, default_origin=str(path))
+    return check_options(_merge(tree, dict(over), path), options_class, origins, default_origin=str(path))
 
 
 def check_options(
@@ -160,13 +161,15 @@ def _read_tree(path: Path, including: tuple[Path, ...]) -> tuple[dict[str, Any],
     if not isinstance(tree, dict):
         raise OptionsError(f"{path}: a conf is a mapping of keys to values, this is a {type(tree).__name__}")
     base = tree.pop("base", None)
-    origins = {key: str(path) for key in _leaf_keys(tree)}
-    if base is None:
-        return tree, origins
-    if not isinstance(base, str):
-        raise OptionsError(f"{path}: base: {base!r} is not a file name")
-    base_tree, base_origins = _read_tree(path.parent / base, (*including, resolved))
-    return _merge(base_tree, tree), {**base_origins, **origins}
+    bases = base if isinstance(base, list) else [base] if base is not None else []
+    merged: dict[str, Any] = {}
+    origins: dict[_KeyPath, str] = {}
+    for name in bases:
+        if not isinstance(name, str):
+            raise OptionsError(f"{path}: base: {name!r} is not a file name")
+        base_tree, base_origins = _read_tree(path.parent / name, (*including, resolved))
+        merged, origins = _merge(merged, base_tree, path), {**origins, **base_origins}
+    return _merge(merged, tree, path), {**origins, **{key: str(path) for key in _leaf_keys(tree)}}
 
 
 def _read_text(path: Path) -> str:
@@ -203,16 +206,29 @@ def _copied(value: Any, here: str | None) -> Any:
     return value.replace("${here}", here) if isinstance(value, str) and here is not None else value
 
 
-def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+def _merge(base: dict[str, Any], over: dict[str, Any], path: Path, above: _KeyPath = ()) -> dict[str, Any]:
+    """`over` on top of `base`; path, above: the conf and the section, for what is wrong with them."""
     merged = dict(base)
     for key, value in over.items():
-        old = merged.get(key)
-        # A section that names another variant starts afresh: keys of one model mean nothing to the next.
-        if isinstance(old, dict) and isinstance(value, dict) and value.get("name", old.get("name")) == old.get("name"):
-            merged[key] = _merge(old, value)
-        else:
-            merged[key] = value
+        merged[key] = _on_top(merged.get(key), value, path, (*above, key))
     return merged
+
+
+def _on_top(old: Any, value: Any, path: Path, place: _KeyPath) -> Any:
+    if not isinstance(value, dict):
+        return value
+    # A section that names another variant starts afresh: keys of one model mean nothing to the next.
+    if isinstance(old, dict) and value.get("name", old.get("name")) == old.get("name"):
+        return _merge(old, value, path, place)
+    if not isinstance(old, list) or not value or not all(part.isdecimal() for part in value):
+        return value
+    items = list(old)
+    for part, item in value.items():
+        if int(part) >= len(items):
+            where = f"{path}: {'.'.join(place)}"
+            raise OptionsError(f"{where}: {part!r} is not a position in a list of {len(items)} (from 0)")
+        items[int(part)] = _on_top(items[int(part)], item, path, (*place, part))
+    return items
 
 
 def _override(tree: dict[str, Any], origins: dict[_KeyPath, str], override: str) -> None:

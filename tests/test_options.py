@@ -286,6 +286,33 @@ def test_a_file_that_is_no_conf_is_refused(text: str, fault: str, conf: Path) ->
     assert fault_of(conf, text).startswith(fault)
 
 
+def test_of_several_bases_each_goes_over_those_before_it(conf: Path) -> None:
+    (conf.parent / "a.yaml").write_text("labels: [Bird]\ntraining: {num_epochs: 1, mixup: false}")
+    (conf.parent / "b.yaml").write_text("training: {num_epochs: 2}")
+    options = read(conf, "base: [a.yaml, b.yaml]\nlabels: [Cow]")
+    assert (options.labels, options.training.num_epochs, options.training.mixup) == (("Cow",), 2, False)
+    assert fault_of(conf, "base: [a.yaml, 3]") == "/conf.yaml: base: 3 is not a file name"
+
+
+def test_a_mapping_from_positions_reaches_into_a_list_of_the_base(conf: Path) -> None:
+    (conf.parent / "base.yaml").write_text("labels: [Bird, Cow]\ntraining: {num_epochs: 1, batch_size: [1, 2, 3]}")
+    (conf.parent / "part.yaml").write_text('training: {batch_size: {"1": 20}}')
+    options = read(conf, 'base: [base.yaml, part.yaml]\ntraining: {batch_size: {"2": 30}}')
+    assert options.training.batch_size == (1, 20, 30)
+
+
+def test_a_position_beyond_the_list_of_the_base_is_refused(conf: Path) -> None:
+    (conf.parent / "base.yaml").write_text("training: {batch_size: [1, 2, 3]}")
+    fault = fault_of(conf, 'base: base.yaml\ntraining: {batch_size: {"3": 4}}')
+    assert fault == "/conf.yaml: training.batch_size: '3' is not a position in a list of 3 (from 0)"
+
+
+def test_a_fault_in_a_section_of_a_list_is_that_of_the_conf_that_wrote_it(conf: Path) -> None:
+    (conf.parent / "base.yaml").write_text("labels: [Bird]\ntraining: {num_epochs: 1, batch_size: [1, 2, 3]}")
+    fault = fault_of(conf, 'base: base.yaml\ntraining: {batch_size: {"1": x}}')
+    assert fault.startswith("/conf.yaml: training.batch_size.1: ")
+
+
 def test_bases_that_lead_round_in_a_circle_are_refused(conf: Path) -> None:
     (conf.parent / "other.yaml").write_text("base: conf.yaml")
     assert "(conf.yaml -> other.yaml -> conf.yaml)" in fault_of(conf, "base: other.yaml")
