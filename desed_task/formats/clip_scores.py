@@ -79,7 +79,9 @@ class ClipScores:
 
 
 def clip_scores_of(
-    scores: Mapping[str, NDArray[np.float32]], labels: LabelSet, folds: Iterable[int] | None = None
+    scores: Mapping[str, NDArray[np.float32] | NDArray[np.float64]],
+    labels: LabelSet,
+    folds: Iterable[int] | None = None,
 ) -> ClipScores:
     """audio_id -> (classes,) as one table, in the mapping's order."""
     probs = np.asarray(list(scores.values()), dtype=np.float32).reshape(len(scores), len(labels))

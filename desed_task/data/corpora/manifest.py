@@ -55,6 +55,9 @@ class ManifestOptions(Options):
     where: dict[str, tuple[str | int, ...]] = Field(
         {}, description="Column -> the values of the rows that are kept, such as {fold: [1, 2]}."
     )
+    group_column: str | None = Field(
+        None, description="A column that says what clips have in common, such as their source; null: nothing."
+    )
     classes: Path | None = Field(None, description="A table of classes that turns mids into names; null: none.")
     audio_ids: Literal["name", "path"] = Field(
         "name", description="What clips are called: by the file's name, or by its path where names repeat in folders."
@@ -78,8 +81,21 @@ def read_manifest(options: ManifestOptions, supervision: Supervision, labels: Co
             raise CorpusError(f"{options.table}, row {number}: no path in {path_column!r}")
         path, is_there = paths.find(written.strip())
         tags = _tags_of(row, label_columns, options, classes, number)
-        listed.append(Listed(_audio_id(written.strip(), options), path, tags, is_there))
+        listed.append(Listed(_audio_id(written.strip(), options), path, tags, is_there, _group_of(row, options, number)))
     return build_listed_set(name, listed, options.table, supervision, labels)
+
+
+def read_manifest_tags(options: ManifestOptions) -> dict[str, tuple[str, ...]]:
+    """audio_id -> classes of the kept rows, whether or not their recordings are on disk: the truth behind scores."""
+    tags: dict[str, tuple[str, ...]] = {}
+    classes = read_class_table(options.classes) if options.classes else None
+    for number, row in _kept_rows(options):
+        path_column, label_columns = _columns_of(options, row, wants_labels=True)
+        audio_id = _audio_id(str(row[path_column]).strip(), options)
+        if audio_id in tags:
+            raise CorpusError(f"{options.table}, row {number}: {audio_id} stands twice; correct the table")
+        tags[audio_id] = _tags_of(row, label_columns, options, classes, number)
+    return tags
 
 
 def read_manifest_classes(options: ManifestOptions) -> tuple[str, ...]:
@@ -157,6 +173,13 @@ def _tags_of(
         for cell in value if isinstance(value, list) else [value]:
             found |= dict.fromkeys(_names_in(str(cell), options, classes, number))
     return tuple(found)
+
+
+def _group_of(row: Row, options: ManifestOptions, number: int) -> str:
+    column = options.group_column
+    if column is not None and column not in row:
+        raise CorpusError(f"{options.table}, row {number}: no column {column!r} of `group_column`; correct the name")
+    return "" if column is None else str(row[column]).strip()
 
 
 def _names_in(cell: str, options: ManifestOptions, classes: ClassTable | None, number: int) -> tuple[str, ...]:
