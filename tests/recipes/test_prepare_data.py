@@ -288,7 +288,7 @@ def test_bad_input_is_refused_in_one_sentence(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("arguments", [["--num_jobs", "0"], ["--sample_rate", "16"], ["--corpus", "fsd50k"]])
+@pytest.mark.parametrize("arguments", [["--num_jobs", "0"], ["--sample_rate", "16"], ["--corpus", "esc5"]])
 def test_a_bad_flag_exits_2(arguments: list[str]) -> None:
     with pytest.raises(SystemExit) as left:
         main(["--corpus", "desed", *arguments])
