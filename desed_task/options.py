@@ -2,9 +2,10 @@
 
 A conf is YAML. `base: other.yaml` (relative to the file it stands in) inherits every key of another conf; mappings are
 merged, anything else is replaced. Of several bases, `base: [a.yaml, b.yaml]`, each goes over those before it. Where a
-base has a list, a mapping from positions reaches into it: `train: {"0": {batch_size: 6}}`. `--set a.b=c` replaces one key, its value read as YAML; `--set a.0.b=c` reaches into
-a list. `${here}` in a value is the folder of the file it stands in; other relative paths are relative to the current
-folder. Plain words are read as in YAML 1.2: true and false are the only booleans, so a class may be called `no`.
+base has a list, a mapping from positions reaches into it: `train: {"0": {batch_size: 6}}`. `--set a.b=c` replaces one
+key, its value read as YAML; `--set a.0.b=c` reaches into a list. `${here}` in a value is the folder of the file it
+stands in; other relative paths are relative to the current folder. Plain words are read as in YAML 1.2: true and false
+are the only booleans, so a class may be called `no`.
 
 Sections are `Options` classes that live beside the thing they configure. Unknown keys, wrong types and contradictory
 values are refused with file, key, value and remedy: a misspelt key must fail, since a silently ignored one costs a
