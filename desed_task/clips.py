@@ -40,6 +40,8 @@ class ClipSet:
     that the durations of `clips` are from, None where they were read from the recordings or are only nominal.
     `parts`: the sets that this one joins, none for a set of its own. `listed_at`: the row (from 0) of each clip in the
     source's list, for files that have a line for every row (sampling weights); empty where that is its place here.
+    `groups`: audio_id -> the recording, or whatever else, that it has in common with others; a clip without one stands
+    alone.
     """
 
     name: str
@@ -51,6 +53,7 @@ class ClipSet:
     durations_table: Path | None = None
     parts: tuple[ClipSet, ...] = ()
     listed_at: tuple[int, ...] = ()
+    groups: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         seen: dict[str, Path] = {}
@@ -79,9 +82,16 @@ class ClipSet:
         events = {clip.audio_id: self.events[clip.audio_id] for clip in clips if clip.audio_id in self.events}
         tags = {clip.audio_id: self.tags[clip.audio_id] for clip in clips if clip.audio_id in self.tags}
         rows = tuple(self.listed_at[position] if self.listed_at else position for position in positions)
-        durations = self.durations_table
+        groups = {clip.audio_id: self.groups[clip.audio_id] for clip in clips if clip.audio_id in self.groups}
         return ClipSet(
-            name or self.name, clips, self.supervision, events, tags, durations_table=durations, listed_at=rows
+            name or self.name,
+            clips,
+            self.supervision,
+            events,
+            tags,
+            durations_table=self.durations_table,
+            listed_at=rows,
+            groups=groups,
         )
 
     @property
@@ -104,6 +114,7 @@ def join_clip_sets(clip_sets: Sequence[ClipSet]) -> ClipSet:
         missing=tuple(path for clip_set in clip_sets for path in clip_set.missing),
         parts=tuple(clip_sets),
         listed_at=_joined_rows(clip_sets),
+        groups={audio_id: group for clip_set in clip_sets for audio_id, group in clip_set.groups.items()},
     )
 
 

@@ -37,7 +37,7 @@ from desed_task.labels import LabelSet
 _BATCH_DRAWS = 0x7A6
 # Where things lie changes no batch; what they hold is described by its content.
 _PLACES: dict[str, Any] = {
-    **{"corpus": True, "more": True},
+    **{"corpus": True, "more": True, "part": True},
     **{"sampling": {"weights"}, "background": {"root"}, "teacher": {"scores"}},
 }
 _NO_EVENTS: NDArray[np.int64] = np.zeros((0, 4), dtype=np.int64)

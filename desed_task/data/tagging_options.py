@@ -99,11 +99,28 @@ class TeacherOptions(Options):
     )
 
 
+class PartOptions(Options):
+    """Some of a source's clips: it is divided into parts of about equal size, clips of one group in one part."""
+
+    number: int = Field(ge=1, description="Which part, counted from 1.")
+    of: int = Field(ge=2, description="How many parts there are.")
+    heard: Literal["part", "others"] = Field(
+        "others", description="others: all parts but this one, which is held out; part: this one alone."
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> PartOptions:
+        if self.number > self.of:
+            raise ValueError(f"number {self.number} of {self.of} parts does not exist; lower it")
+        return self
+
+
 class TaggingSource(Options):
     """One source of weakly labelled training clips."""
 
     corpus: TaggingCorpus = Field(description="Where the clips are.")
     more: tuple[TaggingCorpus, ...] = Field((), description="Further corpora whose clips are drawn with its own.")
+    part: PartOptions | None = Field(None, description="Only some of the clips, for cross-fitting; null: all.")
     batch_size: int = Field(ge=1, description="Its clips, or chunks, per batch.")
     sampling: Sampling = Field(ShuffledOptions(), description="Which clips an epoch hears, in which order.")
     chunks: ChunkOptions | None = Field(None, description="Cut clips into chunks; null: a clip is heard as a whole.")

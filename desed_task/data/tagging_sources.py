@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from desed_task.clips import ClipSet, join_clip_sets
+from desed_task.data.clip_parts import choose_part
 from desed_task.data.corpora.folder import FolderOptions, read_folder
 from desed_task.data.corpora.tagging_corpora import TAGGING_CORPORA
 from desed_task.data.joined import open_stores
@@ -18,9 +19,10 @@ from desed_task.labels import LabelSet
 
 
 def read_tagging_clips(source: TaggingSource, labels: LabelSet) -> ClipSet:
-    """The clips of a source and what is known about them; CorpusError as of its corpora."""
+    """The clips of a source and what is known about them; CorpusError as of its corpora and its part."""
     corpora = (source.corpus, *source.more)
-    return join_clip_sets([TAGGING_CORPORA[corpus.name](corpus, "weak", labels) for corpus in corpora])
+    clip_set = join_clip_sets([TAGGING_CORPORA[corpus.name](corpus, "weak", labels) for corpus in corpora])
+    return clip_set if source.part is None else choose_part(clip_set, source.part)
 
 
 def read_background(options: BackgroundOptions) -> ClipSet:

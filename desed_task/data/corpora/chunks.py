@@ -52,13 +52,14 @@ def read_chunks(options: ChunksOptions, supervision: Supervision, labels: Collec
     paths = ListedPaths(options.root, options.table.parent)
     tags_of: dict[str, tuple[str, ...]] = {}
     rows = []
-    for number, (written, text, _) in read_cells(options.table, COLUMNS):
+    for number, (written, text, recording) in read_cells(options.table, COLUMNS):
         if not written or not text:
             raise CorpusError(f"{options.table}, row {number}: files and labels must be given; write it again")
         if text not in tags_of:
             tags_of[text] = split_labels(text)
         path, is_there = paths.find(written)
-        rows.append(Listed(audio_id_of(path), path, tags_of[text], is_there))
+        name_of_chunk = audio_id_of(path)
+        rows.append(Listed(name_of_chunk, path, tags_of[text], is_there, recording or recording_of(name_of_chunk)))
     return build_listed_set(name, rows, options.table, supervision, labels)
 
 

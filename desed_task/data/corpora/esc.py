@@ -93,7 +93,13 @@ def read_esc(options: EscOptions, supervision: Supervision, labels: Collection[s
         supervision,
         tags={audio_id_of(row.filename): (row.event_label,) for row in present},
         missing=tuple(audio / row.filename for row in chosen if row.filename not in there),
+        groups={audio_id_of(row.filename): _source_of(audio_id_of(row.filename)) for row in present},
     )
+
+
+def _source_of(audio_id: str) -> str:
+    """The recording that a clip is cut from: 1-100032 of 1-100032-A-0."""
+    return "-".join(audio_id.split("-")[:2])
 
 
 def _table_of(options: EscOptions) -> Path:

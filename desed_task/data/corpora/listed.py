@@ -23,12 +23,13 @@ UNKNOWN_SECONDS = 0.0
 
 
 class Listed(NamedTuple):
-    """A row of a list: the clip's name, where it lies or should lie, its classes, whether it is there."""
+    """A row of a list: the clip's name, where it lies or should lie, its classes, whether it is there, its group."""
 
     audio_id: str
     path: str
     tags: tuple[str, ...]
     is_there: bool
+    group: str = ""
 
 
 class Shelves:
@@ -125,6 +126,7 @@ def build_listed_set(
         tags={row.audio_id: row.tags for row in present},
         missing=tuple(Path(row.path) for row in rows if not row.is_there),
         listed_at=() if len(present) == len(rows) else tuple(n for n, row in enumerate(rows) if row.is_there),
+        groups={row.audio_id: row.group for row in present if row.group},
     )
 
 

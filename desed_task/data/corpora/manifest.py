@@ -81,7 +81,9 @@ def read_manifest(options: ManifestOptions, supervision: Supervision, labels: Co
             raise CorpusError(f"{options.table}, row {number}: no path in {path_column!r}")
         path, is_there = paths.find(written.strip())
         tags = _tags_of(row, label_columns, options, classes, number)
-        listed.append(Listed(_audio_id(written.strip(), options), path, tags, is_there, _group_of(row, options, number)))
+        listed.append(
+            Listed(_audio_id(written.strip(), options), path, tags, is_there, _group_of(row, options, number))
+        )
     return build_listed_set(name, listed, options.table, supervision, labels)
 
 

@@ -105,6 +105,7 @@ def test_a_manifest_of_elsewhere_or_with_relative_paths(recordings: list[Path], 
     assert [clip.audio_id for clip in found.clips] == ["102_0000"]
     found = read_chunks(ChunksOptions(name="chunks", table=table), "weak")
     assert [clip.audio_id for clip in found.clips] == ["102_0001"]
+    assert found.groups == {"102_0001": "102"}
 
 
 def test_other_tables_are_refused(tmp_path: Path) -> None:

@@ -42,6 +42,7 @@ def test_every_clip_has_the_class_of_its_row_as_a_tag(root: Path) -> None:
     assert clips.tags == {"1-100032-A-0": ("dog",), "1-11687-A-47": ("airplane",), "2-107351-A-20": ("crying_baby",)}
     assert (clips.name, clips.supervision, clips.files_present, clips.files_expected) == ("esc50", "weak", 3, 4)
     assert {clip.duration for clip in clips.clips} == {5.0}
+    assert clips.groups["1-100032-A-0"] == "1-100032"  # the recording on Freesound, of which there may be more takes
 
 
 def test_esc10_is_ten_of_the_classes_under_their_own_names(root: Path) -> None:

@@ -106,3 +106,12 @@ def test_an_unknown_class_is_named(folder: Path) -> None:
     table.write_text("filename,labels\na.wav,dog\n")
     with pytest.raises(CorpusError, match=r"class 'dog' of a is not in the label set"):
         read(table, ("cat",))
+
+
+def test_a_column_says_which_clips_belong_together(folder: Path) -> None:
+    table = folder / "list.csv"
+    table.write_text("filename,labels,uploader\na.wav,dog,ann\nb.wav,dog,\n")
+    assert read(table, group_column="uploader").groups == {"a": "ann"}
+    assert read(table).groups == {}
+    with pytest.raises(CorpusError, match=r"row 2: no column 'source' of `group_column`; correct the name"):
+        read(table, group_column="source")
