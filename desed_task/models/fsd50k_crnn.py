@@ -113,6 +113,7 @@ class Fsd50kCRNN(nn.Module):
     def __init__(self, options: Fsd50kCRNNOptions, shape: InputShape, num_classes: int) -> None:
         super().__init__()
         options.require_fit(shape)
+        self.options = options
         self.least_frames, self.frames_late = options.least_frames, options.frames_late
         self.cnn = nn.Sequential()
         channels = 1

@@ -51,6 +51,7 @@ class VGGLike(nn.Module):
     def __init__(self, options: VGGLikeOptions, shape: InputShape, num_classes: int) -> None:
         super().__init__()
         options.require_fit(shape)
+        self.options = options
         self.features = nn.Sequential(*_layers(options.width))
         self.fc = nn.Linear(2 * options.width * _STAGES[-1][1], num_classes)
 

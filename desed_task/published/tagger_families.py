@@ -73,8 +73,10 @@ def family_of(names: Collection[str]) -> Family:
 def _leaving_out(pattern: str) -> Callable[[Weights, torch.nn.Module, Path], Translation]:
     unused = re.compile(pattern)
 
-    def translate(weights: Weights, _model: torch.nn.Module, _path: Path) -> Translation:
-        return _split(weights, unused)
+    def translate(weights: Weights, model: torch.nn.Module, _path: Path) -> Translation:
+        mine = model.state_dict()
+        left_out = tuple(name for name in weights if unused.match(name) and name not in mine)
+        return Translation({name: values for name, values in weights.items() if name not in left_out}, left_out)
 
     return translate
 
@@ -86,6 +88,10 @@ def _split(weights: Weights, unused: re.Pattern[str]) -> Translation:
 
 def _unchanged(weights: Weights, _model: torch.nn.Module, _path: Path) -> Translation:
     return Translation(weights)
+
+
+def _from_gise(weights: Weights, _model: torch.nn.Module, _path: Path) -> Translation:
+    return Translation({f"effnet.{name}": values for name, values in weights.items()})
 
 
 def _from_ast(weights: Weights, model: torch.nn.Module, path: Path) -> Translation:
@@ -171,6 +177,7 @@ FAMILIES = (
     ),
     Family("EfficientAT", ("features.0.0.weight", "features.4.block.2.conc_se_layers.0.fc1.weight"), _unchanged),
     Family("PSLA", ("effnet._conv_stem.weight",), _leaving_out(r"effnet\._fc\.")),
+    Family("EfficientNet of GISE-51", ("_conv_stem.weight", "_conv_head.weight"), _from_gise, "PSLA"),
     Family("TALNet", ("conv.0.conv.weight", "gru.weight_ih_l0", "fc_prob.weight"), _leaving_out(r"conv\d+\.")),
     Family(
         "TALtrans",
