@@ -43,6 +43,9 @@ class Fsd50kOptions(Options):
     root: Path = Field(description="The folder that holds FSD50K.ground_truth and FSD50K.dev_audio, FSD50K.eval_audio.")
     part: Part = Field(description="train, val (both of dev, by its split), dev or eval.")
     audio: Path | None = Field(None, description="Another folder with the recordings, such as resampled ones.")
+    table: Path | None = Field(
+        None, description="Another table than dev.csv or eval.csv, such as one whose labels are enhanced."
+    )
 
 
 def read_fsd50k(options: Fsd50kOptions, supervision: Supervision, labels: Collection[str] | None = None) -> ClipSet:
@@ -50,7 +53,7 @@ def read_fsd50k(options: Fsd50kOptions, supervision: Supervision, labels: Collec
     name = "fsd50k_" + {"train": "dev_train", "val": "dev_val"}.get(options.part, options.part)
     require_weak(name, supervision)
     whole: Literal["dev", "eval"] = "eval" if options.part == "eval" else "dev"
-    table = table_of(options.root, whole)
+    table = options.table or table_of(options.root, whole)
     folders = [str(options.audio)] if options.audio is not None else audio_folders(options.root, whole)
     shelves = Shelves()
     rows = []
