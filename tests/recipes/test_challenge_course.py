@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 from desed_tree import write_desed
 
 from recipes.prepare_data import main as prepare_data
@@ -34,13 +32,6 @@ data:
   eval: {{name: desed, root: {root}, part: eval}}
 training: {{n_epochs: 2, n_epochs_warmup: 1, num_threads: 1}}
 """
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _threads_as_before() -> Iterator[None]:
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

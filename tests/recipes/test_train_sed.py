@@ -9,7 +9,7 @@ import json
 import logging
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +25,6 @@ from recipes.generate_soundscapes import main as generate_soundscapes
 from recipes.train_sed import main
 
 ENERGY = {"energy_kwh_training", "energy_kwh_inference", "energy_kwh_scoring", "energy_estimated"}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _threads_as_before() -> Iterator[None]:
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

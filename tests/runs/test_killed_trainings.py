@@ -12,7 +12,6 @@ import os
 import random
 import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -45,13 +44,6 @@ data:
 training: {n_epochs: 2, n_epochs_warmup: 1, num_threads: 1, learning_rate: 0.01, checkpoint_minutes: 0.001}
 """
 SLOW_STEPS = Brakes(step=0.03)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _threads_as_before() -> Iterator[None]:
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

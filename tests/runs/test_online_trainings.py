@@ -5,11 +5,9 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 from same_training import assert_same_training
 from small_soundbank import write_soundbank
 from training_process import Brakes, training
@@ -50,13 +48,6 @@ data:
   test: {corpus: {name: soundscapes, root: "${here}/scenes", part: test}}
 training: {n_epochs: 2, n_epochs_warmup: 1, num_threads: 1, learning_rate: 0.01, checkpoint_minutes: 0.001}
 """
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _threads_as_before() -> Iterator[None]:
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

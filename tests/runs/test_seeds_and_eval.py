@@ -6,12 +6,10 @@ import csv
 import json
 import re
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from training_scenes import write_training
 
 from desed_task.audio.reading import write_waveform
@@ -23,13 +21,6 @@ from desed_task.runs.seeds import _is_of_these_clips, summarise
 from recipes.train_sed import main
 
 STRONG_REAL = '  strong_real: {name: soundscapes, root: "${here}/scenes", part: validation}\n'
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _threads_as_before() -> Iterator[None]:
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -41,13 +40,6 @@ training: {n_epochs: 3, n_epochs_warmup: 1, num_threads: 1, learning_rate: 0.01}
 """
 RANDOM = ["--set", "model.dropout=0.3", "--set", "augmentations=[{name: mixup, probability: 1.0}]"]
 OFTEN = ["--set", "training.checkpoint_minutes=0.0001"]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _threads_as_before() -> Iterator[None]:
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from argparse import Namespace
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +16,6 @@ from desed_task.errors import DesedTaskError
 
 ROW_KEYS = {"name", "value", "unit", "peer", "peer_value", "ratio", "machine", "gflops", "size"}
 CALLS: list[str] = []
-
-
-@pytest.fixture(autouse=True)
-def _threads_as_before() -> Iterator[None]:
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture
