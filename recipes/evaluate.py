@@ -1,39 +1,37 @@
-"""Evaluate a bundle or a checkpoint on annotated recordings.
+"""Evaluate a bundle or a checkpoint on annotated recordings: detection on events, tagging on the classes of clips.
 
     python recipes/evaluate.py --bundle DIR --audio_dir D --ground_truth D.tsv --output_dir out
     python recipes/evaluate.py --checkpoint C --model teacher --audio_dir D --ground_truth D.tsv --output_dir out
+    python recipes/evaluate.py --checkpoint exp/tagging/version_0 --manifest eval.csv --audio_dir D --output_dir out
+    python recipes/evaluate.py --folder exp/tagging --conf_file confs/tagging/esc10.yaml --on fold4 --output_dir out
+    python recipes/evaluate.py --ckpt_path C --eval_csv eval.csv --lbl_map lbl_map.json
 
 A bundle is heard exactly as the service hears it, unless --postprocessing names other filters and thresholds (those of
-tune_postprocessing.py). Every clip of the ground truth is scored; those without a recording
-are counted and left out. Written beside the report (see desed_task/metrics/report.py), with every digit of every
-number:
+tune_postprocessing.py). With --ground_truth, a table of events, every figure of detection is computed (what is written:
+desed_task/runs/detection_evaluation.py); --reference scores with psds_eval, sed_eval and sed_scores_eval as well
+(pip install "desed-task[reference]") and prints the differences, and why there may be any.
 
-    events.tsv   filename  onset  offset  event_label  score      the detected events
-    tags.tsv     filename  event_label  score                     every class of every clip
-
---reference scores with psds_eval, sed_eval and sed_scores_eval as well (pip install "desed-task[reference]") and prints
-the differences, and why there may be any.
+With --manifest (any table of recordings and classes: FSD50K's, a json of AudioSet, a manifest of chunks; see
+desed_task/data/corpora/manifest_kinds.py) or a set of a --conf_file, mAP, mAUC and d' (what is written:
+desed_task/runs/tagging_evaluation.py). --folder takes the best checkpoint of every run below it, a row of results.csv
+for each. Any system can be evaluated as a tagger, and one with frame scores as a detector.
 """
 
 from __future__ import annotations
 
-import csv
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from argparse import Namespace
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
-from tqdm import tqdm
-
-from desed_task.audio.reading import Waveform, read_waveform
-from desed_task.command_line import RecipeParser, add_scaler_range, run_recipe, scaler_range_of, show
-from desed_task.errors import CorpusError, DesedTaskError
-from desed_task.events import EventTable, audio_id_of
-from desed_task.formats.dcase import read_durations, read_strong
+from desed_task.command_line import RecipeParser, add_scaler_range, run_recipe, scaler_range_of, whole_number
+from desed_task.data.corpora.manifest_kinds import corpus_of_table
+from desed_task.errors import DesedTaskError, OptionsError
 from desed_task.listening import Listener, open_bundle, open_checkpoint
-from desed_task.metrics.report import Report, evaluate
-from desed_task.metrics.report_files import write_report
-from desed_task.metrics.report_tables import format_table
-from desed_task.scores import Scores
+from desed_task.runs.detection_evaluation import evaluate_detector
+from desed_task.runs.tagging_evaluation import Crop, is_in_pieces
+from desed_task.runs.tagging_evaluations import corpus_of_conf, evaluate_all, find_runs
 
 _LOG = logging.getLogger(__name__)
 
@@ -41,122 +39,109 @@ _LOG = logging.getLogger(__name__)
 def main(argv: Sequence[str]) -> int:
     """Score every recording, write and print the report."""
     arguments = _parser().parse_args(argv)
-    if arguments.model is not None and arguments.checkpoint is None:
-        raise DesedTaskError("--model chooses a model of a checkpoint; a bundle holds only one")
-    if arguments.scaler_range is not None and arguments.checkpoint is None:
-        raise DesedTaskError("--scaler_range is of a published checkpoint; a bundle knows its own")
-    if arguments.output_dir.exists() and not arguments.output_dir.is_dir():
-        raise DesedTaskError(f"--output_dir {arguments.output_dir}: stands there and is no folder; name another")
-    if arguments.bundle is not None:
-        listener = open_bundle(arguments.bundle, arguments.device)
-    else:
-        listener = open_checkpoint(arguments.checkpoint, arguments.model, arguments.device, scaler_range_of(arguments))
-    if arguments.postprocessing is not None:
-        listener = listener.with_postprocessing(arguments.postprocessing)
-    truth = read_strong(arguments.ground_truth, listener.postprocessing.labels)
-    audio_ids = list(truth.by_audio_id())
-    durations = None if arguments.durations is None else read_durations(arguments.durations)
-    recordings = _find_recordings(truth.filenames, arguments.audio_dir)
-    scores = listener.scores(_waveforms(recordings, listener.sample_rate))
-    if durations is None:
-        durations = {filename: scores[audio_id_of(filename)].duration for filename in recordings}
-    report = evaluate(scores, truth, durations, listener.postprocessing, files_expected=len(audio_ids))
-    by_filename = {filename: scores[audio_id_of(filename)] for filename in recordings}
-    arguments.output_dir.mkdir(parents=True, exist_ok=True)
-    _write_events(arguments.output_dir / "events.tsv", by_filename, listener)
-    _write_tags(arguments.output_dir / "tags.tsv", by_filename, listener)
-    write_report(report, arguments.output_dir)
-    show(format_table({listener.name: report}))
-    if arguments.reference:
-        show(_side_by_side(report, truth, durations))
-    _LOG.info("report: %s", arguments.output_dir)
-    return 0
-
-
-def _side_by_side(report: Report, truth: EventTable, durations: Mapping[str, float]) -> str:
-    """Every figure beside those of the published scorers."""
-    # pandas and the scorers are loaded only when they are asked for
-    from desed_task.metrics.reference import compare, format_comparison
-
-    evidence = report.evidence
-    if evidence is None:
-        raise DesedTaskError("--reference: the scores have no frames, and the published scorers need them")
-    return format_comparison(
-        compare(
-            report.to_json(),
-            truth,
-            {filename: seconds for filename, seconds in durations.items() if filename in evidence.detections.filenames},
-            scores={audio_id: clip.table() for audio_id, clip in evidence.filtered_scores.items()},
-            points=evidence.operating_points,
-            detections=evidence.detections,
+    _require_consistent(arguments)
+    code = 0
+    if arguments.ground_truth is not None:
+        listener = _open(arguments, arguments.bundle or arguments.checkpoint)
+        if arguments.postprocessing is not None:
+            listener = listener.with_postprocessing(arguments.postprocessing)
+        evaluate_detector(
+            listener,
+            arguments.audio_dir,
+            arguments.ground_truth,
+            arguments.durations,
+            arguments.output_dir,
+            arguments.reference,
         )
+    else:
+        code = _evaluate_tags(arguments)
+    if arguments.output_dir is not None:
+        _LOG.info("report: %s", arguments.output_dir)
+    return code
+
+
+def _evaluate_tags(arguments: Namespace) -> int:
+    if arguments.manifest is not None:
+        corpus = corpus_of_table(arguments.manifest, arguments.audio_dir, arguments.label_csv)
+    else:
+        corpus = corpus_of_conf(arguments.conf_file, arguments.on)
+    if arguments.folder is not None:
+        systems = find_runs(arguments.folder)
+    else:
+        path = arguments.bundle or arguments.checkpoint
+        systems = {path.name: path}
+    return evaluate_all(
+        {name: (path, partial(_open, arguments, path, is_in_pieces(corpus))) for name, path in systems.items()},
+        corpus,
+        Crop(arguments.crop_seconds, arguments.crop),
+        arguments.output_dir,
+        arguments.lbl_map,
+        arguments.top_k,
+        apart=arguments.folder is not None,
     )
+
+
+def _open(arguments: Namespace, path: Path, pieces: bool = False) -> Listener:
+    if arguments.bundle is not None:
+        return open_bundle(path, arguments.device, pieces)
+    return open_checkpoint(path, arguments.model, arguments.device, scaler_range_of(arguments), pieces)
+
+
+def _require_consistent(arguments: Namespace) -> None:
+    """DesedTaskError for flags that do nothing beside the others, or that lack one."""
+    if arguments.model is not None and arguments.bundle is not None:
+        raise DesedTaskError("--model chooses a model of a checkpoint; a bundle holds only one")
+    if arguments.scaler_range is not None and arguments.bundle is not None:
+        raise DesedTaskError("--scaler_range is of a published checkpoint; a bundle knows its own")
+    output = arguments.output_dir
+    if output is not None and output.exists() and not output.is_dir():
+        raise DesedTaskError(f"--output_dir {output}: stands there and is no folder; name another")
+    events, given = arguments.ground_truth is not None, vars(arguments)
+    idle = _OF_TAGS if events else _OF_EVENTS
+    useless = next((flag for flag in idle if given[flag]), None)
+    if useless is not None:
+        beside = "--ground_truth" if events else "--manifest and --conf_file"
+        raise OptionsError(f"--{useless}: does nothing beside {beside}; leave it out")
+    needed = {"output_dir": events or arguments.folder is not None, "audio_dir": events}
+    lacking = next((flag for flag, asked in needed.items() if asked and given[flag] is None), None)
+    if lacking is not None:
+        raise OptionsError(f"--{lacking}: missing; name the folder")
+    if arguments.conf_file is None and arguments.on is not None:
+        raise OptionsError("--on: names a set of --conf_file, which is missing")
+    if arguments.conf_file is not None and (arguments.audio_dir is not None or arguments.label_csv is not None):
+        raise OptionsError("--audio_dir and --label_csv: the sets of --conf_file say where they are; leave them out")
+
+
+_OF_EVENTS = ("durations", "postprocessing", "reference")
+_OF_TAGS = ("folder", "on", "lbl_map", "label_csv", "crop_seconds", "top_k")
 
 
 def _parser() -> RecipeParser:
     parser = RecipeParser(description="Evaluate a bundle or a checkpoint on annotated recordings.")
+    add = parser.add_argument
     system = parser.add_mutually_exclusive_group(required=True)
     system.add_argument("--bundle", type=Path, help="folder of a bundle")
-    system.add_argument("--checkpoint", type=Path, help="checkpoint of train_sed.py, or a published one")
-    parser.add_argument("--model", choices=("student", "teacher"), help="which model of the checkpoint (the student)")
-    parser.add_argument("--audio_dir", type=Path, required=True, help="folder of the recordings")
-    parser.add_argument("--ground_truth", type=Path, required=True, help="table filename onset offset event_label")
-    parser.add_argument("--durations", type=Path, help="table filename duration (default: those of the recordings)")
-    parser.add_argument("--output_dir", type=Path, required=True, help="folder that receives the report")
-    parser.add_argument("--postprocessing", type=Path, help="tuned.yaml in place of the system's own post-processing")
-    parser.add_argument("--device", default="auto", help="auto, cpu or cuda:N")
-    parser.add_argument("--reference", action="store_true", help="score with the published scorers, too, side by side")
+    system.add_argument("--checkpoint", "--ckpt_path", type=Path, help="checkpoint, a published one, or a run folder")
+    system.add_argument("--folder", "--exp_dir", type=Path, help="every best checkpoint of the runs below")
+    truth = parser.add_mutually_exclusive_group(required=True)
+    truth.add_argument("--ground_truth", type=Path, help="events: table filename onset offset event_label")
+    truth.add_argument("--manifest", "--eval_csv", type=Path, help="classes of clips: .csv, .tsv or .json")
+    truth.add_argument("--conf_file", type=Path, help="classes of clips: a set of this tagging conf")
+    add("--on", metavar="SET", help="which set of --conf_file (the first of data.evaluation)")
+    add("--audio_dir", type=Path, help="folder of the recordings (of a manifest, that of the table)")
+    add("--label_csv", "--classes", type=Path, help="class_labels_indices.csv of a manifest with mids")
+    add("--lbl_map", type=Path, help="the classes that the system must have, in their order")
+    add("--crop_seconds", type=float, help="hear so much of a longer recording (all of it)")
+    add("--crop", choices=("centre", "beginning"), default="centre", help="which part --crop_seconds takes")
+    add("--top_k", type=whole_number(1), help="tags of a recording in tags.tsv (all)")
+    add("--model", choices=("student", "teacher"), help="which model of a detector's checkpoint (the student)")
+    add("--durations", type=Path, help="table filename duration (default: those of the recordings)")
+    add("--output_dir", type=Path, help="folder that receives the report")
+    add("--postprocessing", type=Path, help="tuned.yaml in place of the system's own post-processing")
+    add("--device", default="auto", help="auto, cpu or cuda:N")
+    add("--reference", action="store_true", help="score with the published scorers, too, side by side")
     add_scaler_range(parser)
     return parser
-
-
-def _find_recordings(filenames: Iterable[str], audio_dir: Path) -> dict[str, Path]:
-    """filename -> path of every recording that is there; a warning says how many are not, CorpusError when all."""
-    if not audio_dir.is_dir():
-        raise CorpusError(f"--audio_dir {audio_dir}: no such folder")
-    paths = {filename: audio_dir / filename for filename in filenames}
-    present = {filename: path for filename, path in paths.items() if path.is_file()}
-    missing = [filename for filename in paths if filename not in present]
-    if not present:
-        first = f", such as {missing[0]}" if missing else ""
-        raise CorpusError(f"{audio_dir}: holds none of the {len(paths)} recordings of the ground truth{first}")
-    if missing:
-        _LOG.warning(
-            "%s: %d of %d recordings are missing, the first %s", audio_dir, len(missing), len(paths), missing[0]
-        )
-    return present
-
-
-def _waveforms(recordings: Mapping[str, Path], sample_rate: int) -> Iterator[tuple[str, Waveform]]:
-    for filename, path in tqdm(recordings.items(), unit="clip", disable=None):
-        yield audio_id_of(filename), read_waveform(path, sample_rate)
-
-
-def _write_events(path: Path, scores: Mapping[str, Scores], listener: Listener) -> None:
-    rows = [
-        (filename, repr(event.onset), repr(event.offset), event.event_label, repr(event.score))
-        for filename, of_clip in scores.items()
-        for event in listener.postprocessing.detect(of_clip)
-    ]
-    _write_rows(path, ("filename", "onset", "offset", "event_label", "score"), rows)
-
-
-def _write_tags(path: Path, scores: Mapping[str, Scores], listener: Listener) -> None:
-    rows = [
-        (filename, label, repr(score))
-        for filename, of_clip in scores.items()
-        for label, score in listener.postprocessing.tags(of_clip)
-    ]
-    _write_rows(path, ("filename", "event_label", "score"), rows)
-
-
-def _write_rows(path: Path, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream, delimiter="\t", lineterminator="\n", quoting=csv.QUOTE_NONE)
-        writer.writerow(columns)
-        writer.writerows(rows)
-    partial.replace(path)
 
 
 if __name__ == "__main__":

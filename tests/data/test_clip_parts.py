@@ -16,7 +16,7 @@ from desed_task.errors import CorpusError
 def set_of(names: str, groups: Mapping[str, str] | None = None, name: str = "s") -> ClipSet:
     """One clip per letter."""
     clips = tuple(Clip(letter, Path(f"{letter}.wav"), 1.0) for letter in names)
-    return ClipSet(name, clips, "weak", tags={letter: ("dog",) for letter in names}, groups=groups or {})
+    return ClipSet(name, clips, "weak", tags=dict.fromkeys(names, ("dog",)), groups=groups or {})
 
 
 def names_of(clip_set: ClipSet) -> str:
