@@ -36,6 +36,7 @@ from desed_task.metrics.tag_report_files import (
     write_tag_report,
 )
 from desed_task.prediction import predict_window_logits
+from desed_task.runs.tagging_inputs import training_inputs
 from desed_task.runs.tagging_sets import VALIDATION, TaggingSet, probabilities
 from desed_task.system import describe, load_models, stored_waveforms
 from desed_task.tagging import TASK, Tagger, build_tagger, load_tagger, with_exponent
@@ -45,7 +46,7 @@ from desed_task.training.keeper import LAST
 from desed_task.training.module import CHECKPOINT_KEY
 from desed_task.training.prediction_ensemble import RunningEnsemble
 from desed_task.training.tagging_module import AVERAGE_KEY, ENSEMBLES_KEY, MODEL
-from desed_task.training.weight_averaging import WeightAverage
+from desed_task.training.weight_averaging import WeightAverage, reestimate_batch_norm
 
 LOG = logging.getLogger(__name__)
 AVERAGED_FILE = "averaged.ckpt"
@@ -66,7 +67,7 @@ def test_taggers(
     last = read_checkpoint(folder / LAST)
     tagger = _with_learned_pooling(checkpoint, sets, device)
     if last.get(AVERAGE_KEY, {}).get("count"):
-        checkpoints["averaged"] = _write_average(last, tagger, folder)
+        checkpoints["averaged"] = _write_average(last, tagger, folder, device)
     energy = tagger.options.energy
     with metered("TAGGING DEVTEST", folder / "devtest_codecarbon", "devtest_tot_kwh.txt", energy) as inference:
         said = {name: _said(load_tagger(path), sets, device) for name, path in checkpoints.items()}
@@ -116,12 +117,15 @@ def _mean(state: Mapping[str, Any]) -> NDArray[np.float32]:
     return ensemble.mean().astype(np.float32)
 
 
-def _write_average(last: Mapping[str, Any], tagger: Tagger, folder: Path) -> Path:
+def _write_average(last: Mapping[str, Any], tagger: Tagger, folder: Path, device: torch.device) -> Path:
     average = WeightAverage()
     average.restore(last[AVERAGE_KEY])
-    weights = average.average()
-    load_models({MODEL: weights}, tagger.options, folder / AVERAGED_FILE)  # a mean that fits no model is not written
-    write_checkpoint({MODEL: weights, CHECKPOINT_KEY: _description(tagger)}, folder / AVERAGED_FILE)
+    # A mean that fits no model is not written.
+    model = load_models({MODEL: average.average()}, tagger.options, folder / AVERAGED_FILE)[MODEL]
+    averaging = tagger.options.training.weight_averaging
+    if averaging is not None and averaging.batch_norm == "measured":
+        reestimate_batch_norm(model.to(device), training_inputs(tagger, device))
+    write_checkpoint({MODEL: model.cpu().state_dict(), CHECKPOINT_KEY: _description(tagger)}, folder / AVERAGED_FILE)
     return folder / AVERAGED_FILE
 
 

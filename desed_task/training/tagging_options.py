@@ -44,6 +44,10 @@ class WeightAveragingOptions(EpochRange):
     mode: AveragingMode = Field(
         "mean", description="The plain mean, or PSLA's (published), in which the first epoch counts twice."
     )
+    batch_norm: Literal["averaged", "measured"] = Field(
+        "averaged",
+        description="Statistics of batch norm: their mean, as published, or measured anew over an epoch of batches.",
+    )
 
 
 class EnsembleOptions(EpochRange):
