@@ -19,12 +19,14 @@ from desed_task.models.resnet import ResNetAttention, ResNetAttentionOptions
 from desed_task.models.tagger import InputShape
 
 COMMIT = "76aedd19ad31"
-# name: eff_b, attention heads, mel frames.
-_CASES = {
-    f"B{eff_b} {heads} heads": (eff_b, heads, 3000 if (eff_b, heads) == (2, 4) else 1056)
+# name: eff_b, attention heads, mel frames, activation of attention and classes.
+_CASES: dict[str, tuple[int, int, int, Any]] = {
+    f"B{eff_b} {heads} heads": (eff_b, heads, 3000 if (eff_b, heads) == (2, 4) else 1056, "sigmoid")
     for eff_b in (0, 1, 2)
     for heads in (4, 1, 0)
 }
+# As AudioTagging Done Right has it.
+_CASES["B0 4 heads, softmax"] = (0, 4, 1024, "softmax")
 _RESNET = "ResNet-50"
 _CODE = """
 import contextlib, io
@@ -48,8 +50,9 @@ def of_efficientnet(network, heard):
     return {"features": network.effnet.extract_features(heard.unsqueeze(1).transpose(2, 3))}
 
 with contextlib.redirect_stdout(io.StringIO()):
-    for name, (eff_b, heads, mel_frames) in __CASES__.items():
+    for name, (eff_b, heads, mel_frames, activation) in __CASES__.items():
         network = EffNetAttention(label_dim=527, b=eff_b, pretrain=False, head_num=heads)
+        network.attention.att_activation = network.attention.cla_activation = activation
         case(name, network, mel_frames, of_efficientnet)
     case("__RESNET__", ResNetAttention(label_dim=527, pretrain=False), 1056, lambda network, heard: {})
 """
@@ -66,8 +69,9 @@ def _difference(case: PeerCase) -> float:
     if case.name == _RESNET:
         resnet = ResNetAttention(ResNetAttentionOptions(), InputShape(1056, 128), 527)
         return largest_difference([(case.answer(resnet).weak_probs, case.said["weak_probs"])])
-    eff_b, heads, mel_frames = _CASES[case.name]
-    model = EfficientNet(EfficientNetOptions(eff_b=eff_b, att_head=heads), InputShape(mel_frames, 128), 527)
+    eff_b, heads, mel_frames, activation = _CASES[case.name]
+    options = EfficientNetOptions(eff_b=eff_b, att_head=heads, att_activation=activation, cla_activation=activation)
+    model = EfficientNet(options, InputShape(mel_frames, 128), 527)
     probs, features = case.answer(model).weak_probs, case.said["features"]
     largest = features.abs().max()
     heard = _features(model.effnet, case.heard)

@@ -1,6 +1,6 @@
 """EfficientNet taggers: PSLA's with attention over time (Gong et al. 2021, arXiv 2102.01243), and those of GISE-51.
 
-The trunk leaves a frame per 32 mel frames, whose mean over frequency the head scores: PSLA's heads (pooling.py), or
+The trunk leaves a frame per 32 mel frames, whose mean over frequency the head scores: PSLA's (psla_heads.py), or
 `linear`, the mean over time, dropout and a linear layer, as for photographs. Parameters at 527 classes: B0, B1, B2 with
 four heads 9,407,672 / 11,913,308 / 13,640,766, B2 with one 9,185,504, with none 8,442,961; `linear` at 51 classes: B0
 4,072,303, B1 6,577,939 (image_size 221). Their names are those of PSLA's checkpoints; those of GISE-51 lack the
@@ -22,9 +22,9 @@ from desed_task.batch import Inputs, Predictions
 from desed_task.models.efficientnet_trunk import EfficientNetTrunk, TrunkShape
 from desed_task.models.image_input import image_of, require_bands
 from desed_task.models.imagenet import load_trunk, read_imagenet_weights, sum_over_colours
-from desed_task.models.pooling import AttentionName, LinearHead, PslaHead, build_head
+from desed_task.models.pooling import LinearHead
+from desed_task.models.psla_heads import PslaHead, PslaHeadOptions
 from desed_task.models.tagger import InputShape
-from desed_task.options import Options
 
 # eff_b -> factors on width and depth of B0, size of the photographs it was made for, dropout before a linear layer.
 _SIZES = (
@@ -39,18 +39,13 @@ _SIZES = (
 )
 
 
-class EfficientNetOptions(Options):
+class EfficientNetOptions(PslaHeadOptions):
     """An EfficientNet; the default is PSLA's B2 with four attention heads."""
 
     name: Literal["efficientnet"] = "efficientnet"
     eff_b: int = Field(2, ge=0, lt=len(_SIZES), description="Which of B0 to B7.")
     head: Literal["attention", "linear"] = Field(
         "attention", description="attention: PSLA's, see att_head; linear: mean over time and a linear layer."
-    )
-    att_head: int = Field(4, ge=0, description="Attention heads; 0 takes the mean of frame probabilities.")
-    att_activation: AttentionName = Field("sigmoid", description="What turns attention logits into weights.")
-    softmax_heads: bool = Field(
-        False, description="Weights of several heads sum to 1, by a softmax; they are free as published."
     )
     image_size: int | None = Field(
         None, ge=1, description="Size of the square image that paddings are computed for; by default that of eff_b."
@@ -94,7 +89,7 @@ class EfficientNetOptions(Options):
         """What scores the trunk's features."""
         if self.head == "linear":
             return LinearHead(channels, num_classes, dropout=_SIZES[self.eff_b][3])
-        return build_head(self.att_head, channels, num_classes, self.att_activation, self.softmax_heads)
+        return self.build_psla_head(channels, num_classes)
 
     def require_fit(self, shape: InputShape) -> None:
         """ValueError when there are too few mel bands."""

@@ -23,7 +23,8 @@ from torchvision.models import resnet as published
 from desed_task.batch import Inputs, Predictions
 from desed_task.models.image_input import image_of
 from desed_task.models.imagenet import load_trunk, read_imagenet_weights, sum_over_colours
-from desed_task.models.pooling import AttentionName, LinearHead, build_head
+from desed_task.models.pooling import LinearHead
+from desed_task.models.psla_heads import PslaHeadOptions
 from desed_task.models.tagger import InputShape
 from desed_task.options import Options
 
@@ -70,13 +71,12 @@ class ResNetOptions(_TrunkOptions):
     name: Literal["resnet"] = "resnet"
 
 
-class ResNetAttentionOptions(_TrunkOptions):
+class ResNetAttentionOptions(_TrunkOptions, PslaHeadOptions):
     """A ResNet with PSLA's attention over time."""
 
     name: Literal["resnet_attention"] = "resnet_attention"
     depth: Depth = Field(50, description="Layers: 18, 34, 50, 101 or 152; PSLA's has 50.")
     att_head: int = Field(1, ge=0, description="Attention heads; 0 takes the mean of frame probabilities.")
-    att_activation: AttentionName = Field("sigmoid", description="What turns attention logits into weights.")
 
 
 class _Trunk(published.ResNet):  # type: ignore[misc]  # (torchvision has no annotations)
@@ -152,7 +152,7 @@ class ResNetAttention(nn.Module):
         options.require_fit(shape)
         self.options = options
         self.model = _Trunk(options)
-        self.attention = build_head(options.att_head, self.model.channels, num_classes, options.att_activation)
+        self.attention = options.build_psla_head(self.model.channels, num_classes)
 
     def forward(self, inputs: Inputs) -> Predictions:
         """Inputs -> Predictions, see the class."""
