@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from desed_task.features.dft import ConvolutionBands, FFTBands
+from desed_task.features.exact_dft import ExactFFTBands, ExactMatrixBands
 
 PadMode = Literal["reflect", "constant"]
 
@@ -21,7 +22,8 @@ PadMode = Literal["reflect", "constant"]
 class CentredBands(nn.Module):
     """waveform (batch, samples) -> (batch, mel_frames, bands).
 
-    window: (at most fft_length,); weights: (fft_length // 2 + 1, bands); power: 1 sums magnitudes, 2 their squares.
+    window: (at most fft_length,); weights: (fft_length // 2 + 1, bands); power: 1 sums magnitudes, 2 their squares;
+    exact: transformed in float64 (see `exact_dft`).
     """
 
     def __init__(
@@ -34,6 +36,7 @@ class CentredBands(nn.Module):
         power: int = 1,
         pad_mode: PadMode = "reflect",
         exportable: bool = False,
+        exact: bool = False,
     ) -> None:
         super().__init__()
         self.hop_length, self.fft_length, self.pad_mode = hop_length, fft_length or len(window), pad_mode
@@ -41,7 +44,8 @@ class CentredBands(nn.Module):
         self.padding = (before, len(window) - before - self.fft_length % 2)
         # A reflection needs more samples than it reflects.
         self.shortest = max(self.padding) + 1 if pad_mode == "reflect" else 0
-        make = ConvolutionBands if exportable else FFTBands
+        by_fft, in_graph = (ExactFFTBands, ExactMatrixBands) if exact else (FFTBands, ConvolutionBands)
+        make = in_graph if exportable else by_fft
         self.bands = make(window, weights, hop_length, self.fft_length, power)
 
     def forward(self, waveform: Tensor) -> Tensor:

@@ -7,8 +7,8 @@ heard. A chunk of 1 s gives 101 frames.
 - `fsd50k_mel`: periodic Hann window of 30 ms in a transform of 1920 samples, power, 96 HTK bands from 0 Hz to half the
   sample rate, 10 log10 of at least 1e-10. Equal to torchaudio's MelSpectrogram and librosa's power_to_db.
 - `fsd50k_spectrogram`: periodic Hann window of 441 samples, magnitudes of its 221 bins, 20 log10 of at least 1e-5,
-  150 dB. librosa's stft padded by reflection before 0.10 and with zeros since; the published results are older, so
-  reflection is the default here.
+  150 dB, for which the transform is computed in float64. librosa's stft padded by reflection before 0.10 and with
+  zeros since; the published results are older, so reflection is the default here.
 
 The published code adds 75 dB before it subtracts the mean, which changes nothing.
 """
@@ -125,6 +125,7 @@ class FSD50KSpectrogram(StagedFrontend):
             fft_length=options.n_fft,
             pad_mode=options.pad_mode,
             exportable=exportable,
+            exact=True,
         )
 
     def spectrum(self, waveform: Tensor) -> Tensor:
