@@ -77,7 +77,7 @@ def test_a_tagger_is_heard_everywhere_as_in_torch(
     labels = read_bundle(bundle).labels
     for line, expected in zip(lines, by_bundle, strict=True):
         assert {entry["label"]: entry["score"] for entry in line["tags"]} == pytest.approx(
-            dict(zip(labels, expected.tolist(), strict=True)), abs=1e-6
+            dict(zip(labels, expected.tolist(), strict=True)), abs=TOLERANCE
         )
         assert ("events" in line) is (family not in WITHOUT_FRAMES)
 
