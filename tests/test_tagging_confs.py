@@ -20,8 +20,8 @@ from desed_task.system import build_model, input_shape
 from desed_task.tagging import TaggingOptions, build_tagger
 
 CONFS = Path(__file__).resolve().parent.parent / "confs" / "tagging"
-# Ours, of no publication.
-OWN = {"esc10"}
+# Beginnings of the names of ours, which are of no publication.
+OWN = ("demo", "esc10")
 
 # What the published systems share. mel_frames and mel_bands of a clip; learning rate; masks (bands, mel frames).
 CHUNKS = {
@@ -317,12 +317,13 @@ def test_a_conf_is_what_was_published(name: str) -> None:
 
 
 def test_every_conf_has_its_row() -> None:
-    assert {path.stem for path in CONFS.glob("*.yaml")} == PUBLISHED.keys() | OWN
+    names = {path.stem for path in CONFS.glob("*.yaml")}
+    assert {name for name in names if not name.startswith(OWN)} == PUBLISHED.keys()
 
 
 def test_no_two_confs_resolve_equal() -> None:
     seen: dict[str, str] = {}
-    for name in sorted(PUBLISHED.keys() | OWN):
+    for name in sorted(path.stem for path in CONFS.glob("*.yaml")):
         text = read(name).model_dump_json()
         assert text not in seen, f"{name} and {seen[text]} are the same"
         seen[text] = name

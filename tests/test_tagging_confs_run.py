@@ -21,8 +21,9 @@ from desed_task.options import read_options
 from desed_task.tagging import TaggingOptions
 from recipes.train_tagging import main
 
+OWN = ("demo", "esc10")
 CONFS = Path(__file__).resolve().parent.parent / "confs"
-TAGGING = sorted(path.stem for path in (CONFS / "tagging").glob("*.yaml") if path.stem != "esc10")
+TAGGING = sorted(path.stem for path in (CONFS / "tagging").glob("*.yaml") if not path.stem.startswith(OWN))
 FAST = ("fsd50k_vgglike", "audioset_mn04")
 MIDS = {"Speech": "/m/09x0r", "Music": "/m/04rlf", "Dog": "/m/0bt9lr"}
 FSD50K = {"Accordion": "/m/0mkg", "Bark": "/m/05tny_", "Drum": "/m/026t6"}
