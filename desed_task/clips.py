@@ -112,7 +112,7 @@ def join_clip_sets(clip_sets: Sequence[ClipSet]) -> ClipSet:
         {audio_id: events for clip_set in clip_sets for audio_id, events in clip_set.events.items()},
         {audio_id: tags for clip_set in clip_sets for audio_id, tags in clip_set.tags.items()},
         missing=tuple(path for clip_set in clip_sets for path in clip_set.missing),
-        parts=tuple(clip_sets),
+        parts=tuple(part for clip_set in clip_sets for part in clip_set.parts or (clip_set,)),
         listed_at=_joined_rows(clip_sets),
         groups={audio_id: group for clip_set in clip_sets for audio_id, group in clip_set.groups.items()},
     )

@@ -47,7 +47,7 @@ def train_seeds(
     runs: dict[int, Path] = {}
     for seed in seeds:
         of_seed = options.model_copy(update={"training": options.training.model_copy(update={"seed": seed})})
-        earlier = None if fast_dev_run else ranks.first(partial(_earlier_run, task, of_seed, log_dir))
+        earlier = None if fast_dev_run else ranks.first(partial(find_earlier_run, task, of_seed, log_dir))
         if earlier is not None:
             runs[seed] = resume(task, earlier, (), log_dir, device, ranks)
         else:
@@ -82,7 +82,7 @@ def summarise(reports: Sequence[Reports], figures: Iterable[str]) -> dict[str, d
     return summary
 
 
-def _earlier_run(task: Task[O], options: O, log_dir: Path) -> Path | None:
+def find_earlier_run(task: Task[O], options: O, log_dir: Path) -> Path | None:
     """The newest run of these very options and this code that has a checkpoint."""
     for folder in sorted(log_dir.glob("version_*"), key=lambda path: path.stat().st_mtime_ns, reverse=True):
         conf, code = folder / "conf.yaml", folder / "code.json"

@@ -27,7 +27,7 @@ def run_tagging(argv: Sequence[str], default_log_dir: Path) -> int:
     """The whole of the tagging recipe; returns the exit code. Errors are DesedTaskErrors."""
     with joined() as ranks:
         arguments = ranks.first(lambda: _read_command(argv, default_log_dir))
-        device = ranks.every(lambda: _device_of(arguments.device, ranks))
+        device = ranks.every(lambda: device_of(arguments.device, ranks))
         ranks.use(device)
         if arguments.resume_from is not None:
             resume(TAGGING, arguments.resume_from, arguments.set, arguments.expdir, device, ranks)
@@ -47,22 +47,15 @@ def _read_command(argv: Sequence[str], default_log_dir: Path) -> Namespace:
     parser.add_argument(
         "-e", "--expdir", "--log_dir", type=Path, default=default_log_dir, help="each run makes a version_N in here"
     )
-    parser.add_argument("--epochs", type=int, help="in place of training.n_epochs; lengthens a resumed training")
-    parser.add_argument("--device", default="auto", help="auto (the default), cpu or cuda:N")
-    parser.add_argument(
-        "--num_workers", type=int, help="of the published scripts; without effect, one thread is enough"
-    )
     parser.add_argument("--seeds", type=int, metavar="N", help="train N times, seed by seed; mean, std, intervals")
     parser.add_argument(
         "--resume_from", "--resume_from_checkpoint", type=Path, help="a run folder or checkpoint that goes on exactly"
     )
-    parser.add_argument("--cw", type=Path, help="class weights of the loss, in place of training.class_weights")
-    parser.add_argument("--init_from", type=Path, help="initial weights, in place of training.init_from")
     parser.add_argument("--fast_dev_run", action="store_true", help="3 epochs of 2 steps, 8 clips: does it run?")
-    parser.add_argument("--set", action="append", default=[], metavar="A.B=C", help="replace one key of the conf")
+    add_training_flags(parser)
     arguments = parser.parse_args(argv)
     require_log_dir(arguments.expdir)
-    arguments.set = [*_named(arguments), *arguments.set]
+    arguments.set = [*named_keys(arguments), *arguments.set]
     if (arguments.conf_file is None) == (arguments.resume_from is None):
         raise OptionsError("name either a conf (--conf_file) or a training to go on with (--resume_from)")
     if arguments.resume_from is not None and (arguments.seeds is not None or arguments.fast_dev_run):
@@ -70,7 +63,18 @@ def _read_command(argv: Sequence[str], default_log_dir: Path) -> Namespace:
     return arguments
 
 
-def _named(arguments: Namespace) -> list[str]:
+def add_training_flags(parser: RecipeParser) -> None:
+    """Declare what any training of taggers may be told beside its conf."""
+    add = parser.add_argument
+    add("--epochs", type=int, help="in place of training.n_epochs; lengthens a resumed training")
+    add("--device", default="auto", help="auto (the default), cpu or cuda:N")
+    add("--num_workers", type=int, help="of the published scripts; without effect, one thread is enough")
+    add("--cw", type=Path, help="class weights of the loss, in place of training.class_weights")
+    add("--init_from", type=Path, help="initial weights, in place of training.init_from")
+    add("--set", action="append", default=[], metavar="A.B=C", help="replace one key of the conf")
+
+
+def named_keys(arguments: Namespace) -> list[str]:
     """Flags that stand for a key of the conf, as overrides."""
     given = {key: getattr(arguments, flag) for flag, key in _KEYS.items()}
     return [f"{key}={value}" for key, value in given.items() if value is not None]
@@ -80,5 +84,6 @@ def _read_options(arguments: Namespace) -> TaggingOptions:
     return read_options(arguments.conf_file, TaggingOptions, arguments.set)
 
 
-def _device_of(name: str, ranks: Ranks) -> torch.device:
+def device_of(name: str, ranks: Ranks) -> torch.device:
+    """The device that a name stands for, in this rank; OptionsError when it is not there."""
     return choose_device(name) if ranks is ALONE else choose_rank_device(name, ranks)
