@@ -1,7 +1,8 @@
 """Options classes as a page of Markdown: one table per section, generated, so that it says what the code says.
 
 Sections stand in the order of their fields, depth first; a section of several variants, told apart by `name`, has a
-table for each. What stands in several places is described at the first and linked from the others.
+table for each. What stands in several places, of one kind of conf or of several, is described at the first and linked
+from the others.
 """
 
 from __future__ import annotations
@@ -45,12 +46,14 @@ class Root:
 def render_page(title: str, introduction: str, roots: Sequence[Root]) -> str:
     """The whole page."""
     lines = [f"# {title}", "", introduction]
+    anchors: dict[type[Options], str] = {}
     for root in roots:
         lines += ["", f"## {root.title}", "", root.introduction]
         places: dict[type[Options], str] = {}
         _collect(root.options, "", places)
-        anchors = {options: _anchor(root.title, place, options) for options, place in places.items()}
-        for options, place in places.items():
+        new = {options: place for options, place in places.items() if options not in anchors}
+        anchors |= {options: _anchor(root.title, place, options) for options, place in new.items()}
+        for options, place in new.items():
             lines += _section(options, place, anchors)
     return "\n".join(lines) + "\n"
 
