@@ -22,8 +22,8 @@ from serving.settings import ServingOptions  # noqa: E402
 INTRODUCTION = """\
 Every key of every conf: what it does, its type and its default. Generated from the options classes by `make docs`;
 edit the sentences there. A conf inherits another with `base:`, and `--set a.b=c` replaces one key of either; `[]` in a
-heading is a position in a list (`--set data.train.0.batch_size=6`). Of several bases, `base: [a.yaml, b.yaml]`, the later
-one has the word; a conf reaches into the list of a base by position: `train: {"0": {batch_size: 6}}`."""
+heading is a position in a list (`--set data.train.0.batch_size=6`). Of several bases, `base: [a.yaml, b.yaml]`, the
+later one has the word; a conf reaches into a list of its base by position: `train: {"0": {batch_size: 6}}`."""
 ROOTS = (
     Root(
         "Detectors",
@@ -34,7 +34,7 @@ ROOTS = (
     Root(
         "Taggers",
         "Confs in `confs/tagging`, read by `recipes/train_tagging.py`. What published flags are called here is in "
-        " [taggers.md](taggers.md).",
+        "[taggers.md](taggers.md).",
         TaggingOptions,
     ),
     Root("Soundscapes", "Confs in `confs/soundscapes`, read by `recipes/generate_soundscapes.py`.", SoundscapesOptions),
