@@ -65,11 +65,16 @@ class TALNetOptions(Options):
         return 1 << min(self.n_pool_layers, _TIME_POOLS)
 
     def require_fit(self, shape: InputShape) -> None:
-        """ValueError where the pools leave no bands, or bands that do not divide the embedding."""
+        """ValueError where the pools leave no bands, or the embedding does not suffice for the bands or divide by them."""
         bands = shape.mel_bands >> self.n_pool_layers
         if bands < 1:
             raise ValueError(
                 f"model {self.name}: {self.n_pool_layers} pools leave nothing of {shape.mel_bands} mel bands"
+            )
+        if 2 * self.embedding_size < shape.mel_bands:
+            raise ValueError(
+                f"model {self.name}: embedding_size {self.embedding_size} leaves no channel for {shape.mel_bands} mel "
+                f"bands; take at least {-(-shape.mel_bands // 2)}"
             )
         if self.embedding_size % bands:
             raise ValueError(
