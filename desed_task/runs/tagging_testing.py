@@ -39,7 +39,7 @@ from desed_task.prediction import predict_window_logits
 from desed_task.runs.tagging_inputs import training_inputs
 from desed_task.runs.tagging_sets import VALIDATION, TaggingSet, probabilities
 from desed_task.system import describe, load_models, stored_waveforms
-from desed_task.tagging import TASK, Tagger, build_tagger, load_tagger, with_exponent
+from desed_task.tagging import Tagger, build_tagger, load_tagger, with_exponent
 from desed_task.training.checkpointing import read_checkpoint, write_checkpoint
 from desed_task.training.energy import EnergyReading, metered, publish_energy
 from desed_task.training.keeper import LAST
@@ -125,7 +125,8 @@ def _write_average(last: Mapping[str, Any], tagger: Tagger, folder: Path, device
     averaging = tagger.options.training.weight_averaging
     if averaging is not None and averaging.batch_norm == "measured":
         reestimate_batch_norm(model.to(device), training_inputs(tagger, device))
-    write_checkpoint({MODEL: model.cpu().state_dict(), CHECKPOINT_KEY: _description(tagger)}, folder / AVERAGED_FILE)
+    description = _described(last[CHECKPOINT_KEY], tagger)
+    write_checkpoint({MODEL: model.cpu().state_dict(), CHECKPOINT_KEY: description}, folder / AVERAGED_FILE)
     return folder / AVERAGED_FILE
 
 
@@ -144,12 +145,13 @@ def _with_learned_pooling(checkpoint: Path, sets: Mapping[str, TaggingSet], devi
     LOG.info("chunks are pooled with the exponent %g, learned on %s", exponent, of_set.clip_set.name)
     learned = build_tagger(with_exponent(tagger.options, exponent), tagger.models)
     content = read_checkpoint(checkpoint)
-    write_checkpoint({**content, CHECKPOINT_KEY: _description(learned)}, checkpoint)
+    write_checkpoint({**content, CHECKPOINT_KEY: _described(content[CHECKPOINT_KEY], learned)}, checkpoint)
     return learned
 
 
-def _description(tagger: Tagger) -> dict[str, Any]:
-    return {"task": TASK, **describe(tagger.options)}
+def _described(stored: Mapping[str, Any], tagger: Tagger) -> dict[str, Any]:
+    """What a checkpoint says of its training, with the options of the tagger as it is now."""
+    return {**stored, "options": describe(tagger.options)["options"]}
 
 
 def _write_results(
