@@ -50,6 +50,13 @@ def test_train_and_val_are_the_split_of_dev(root: Path) -> None:
     assert {train.name, val.name, dev.name} == {"fsd50k_dev_train", "fsd50k_dev_val", "fsd50k_dev"}
 
 
+def test_another_table_may_name_the_labels(root: Path) -> None:
+    enhanced = root / "FSD50K.ground_truth" / "dev_type1_2_mean.csv"
+    enhanced.write_text(DEV.replace('16399,"Dog"', '16399,"Animal,Dog"').replace("Electric_guitar,", ""))
+    assert read(root, "train", table=enhanced).tags == {"64760": ("Guitar", "Music")}
+    assert read(root, "train").tags == {"64760": ("Electric_guitar", "Guitar", "Music")}
+
+
 def test_originals_come_before_copies_at_16_khz_which_also_serve(root: Path) -> None:
     assert read(root, "val").clips[0].path == root / "FSD50K.dev_audio" / "37199.wav"
     assert read(root, "eval").clips[0].path == root / "FSD50K.eval_audio_16k" / "37170.wav"
