@@ -65,7 +65,7 @@ class TALNetOptions(Options):
         return 1 << min(self.n_pool_layers, _TIME_POOLS)
 
     def require_fit(self, shape: InputShape) -> None:
-        """ValueError where the pools leave no bands, or the embedding does not suffice for the bands or divide by them."""
+        """ValueError where the pools leave no bands, or the embedding is too small for the bands or does not divide."""
         bands = shape.mel_bands >> self.n_pool_layers
         if bands < 1:
             raise ValueError(

@@ -175,7 +175,7 @@ FAMILIES = (
         ("bn0.weight", "conv_block1.conv1.weight", "fc1.weight"),
         _leaving_out("(spectrogram|logmel)_extractor\\."),
     ),
-    Family("EfficientAT", ("features.0.0.weight", "features.4.block.2.conc_se_layers.0.fc1.weight"), _unchanged),
+    Family("EfficientAT", ("features.0.0.weight", "features.15.block.2.conc_se_layers.0.fc1.weight"), _unchanged),
     Family("PSLA", ("effnet._conv_stem.weight",), _leaving_out(r"effnet\._fc\.")),
     Family("EfficientNet of GISE-51", ("_conv_stem.weight", "_conv_head.weight"), _from_gise, "PSLA"),
     Family("TALNet", ("conv.0.conv.weight", "gru.weight_ih_l0", "fc_prob.weight"), _leaving_out(r"conv\d+\.")),

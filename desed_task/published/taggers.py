@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from desed_task.errors import CheckpointError
 from desed_task.features.frontend import FrontendOptions
 from desed_task.published.panns_frontend import check_frontend
-from desed_task.published.tagger_families import family_of, same_family, shapes_of
+from desed_task.published.tagger_families import Family, Translation, family_of, same_family, shapes_of
 from desed_task.published.tagger_files import read_tagger_weights
 
 _COUNTER = ".num_batches_tracked"
@@ -80,7 +80,7 @@ def load_initial(model: nn.Module, path: Path, features: FrontendOptions | None 
             f"model they are of"
         )
     heard = check_frontend(weights, path, features) if family.name == "PANNs" else None
-    translated = family.translate(weights, model, path)
+    translated = _translate(family, weights, model, path)
     head = _Head(getattr(model, "HEAD", ()), mine, translated.weights)
     _require_fit(translated.weights, mine, head, path)
     loaded = {name: values for name, values in translated.weights.items() if not head.stays(name)}
@@ -88,6 +88,14 @@ def load_initial(model: nn.Module, path: Path, features: FrontendOptions | None 
     left_out = (*translated.left_out, *(name for name in translated.weights if head.stays(name)))
     notes = (*translated.changes, *((heard,) if heard else ()))
     return InitialWeights(path, family.name, len(loaded), head.staying, left_out, notes)
+
+
+def _translate(family: Family, weights: dict[str, Tensor], model: nn.Module, path: Path) -> Translation:
+    try:
+        return family.translate(weights, model, path)
+    except (RuntimeError, IndexError) as error:  # parts whose shapes do not go together
+        reason = " ".join(str(error).split())[:120]
+        raise CheckpointError(f"{path}: not weights of {family.name} as published ({reason}); fetch it again") from None
 
 
 class _Head:
