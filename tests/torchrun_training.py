@@ -1,4 +1,4 @@
-"""`recipes/train_sed.py` under torchrun, with two processes on this machine, watched from outside.
+"""A training recipe under torchrun, with two processes on this machine, watched from outside.
 
 As a script this is one of the processes: it trains, and writes into a folder its process id, a line for every step, and
 its exit code: `<rank>.pid`, `<rank>.steps`, `<rank>.code`. Steps can be made slow enough to hit, and what one rank
@@ -7,6 +7,7 @@ hears in one of them not finite.
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
 import signal
@@ -28,14 +29,16 @@ ROOT = Path(__file__).resolve().parent.parent
 class Torchrun:
     """A running training of two processes."""
 
-    def __init__(self, argv: Sequence[str], folder: Path, step_seconds: float = 0.0, nan: str = "") -> None:
+    def __init__(
+        self, argv: Sequence[str], folder: Path, step_seconds: float = 0.0, nan: str = "", recipe: str = "train_sed"
+    ) -> None:
         """nan: "RANK:STEP", the rank that hears what is not finite, and in which of its steps."""
         folder.mkdir(parents=True)
         self.folder = folder
         command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
         self._log = (folder / "log").open("w")
         self.process = subprocess.Popen(
-            [*command, __file__, str(folder), str(step_seconds), nan, *argv],
+            [*command, __file__, str(folder), str(step_seconds), nan, recipe, *argv],
             stdout=self._log,
             stderr=self._log,
             cwd=ROOT,
@@ -84,25 +87,26 @@ class Torchrun:
 
 
 @contextmanager
-def torchrun(argv: Sequence[str], folder: Path, step_seconds: float = 0.0, nan: str = "") -> Iterator[Torchrun]:
-    """A running training that is ended in any case when the block ends."""
-    running = Torchrun(argv, folder, step_seconds, nan)
+def torchrun(
+    argv: Sequence[str], folder: Path, step_seconds: float = 0.0, nan: str = "", recipe: str = "train_sed"
+) -> Iterator[Torchrun]:
+    """A running training that is ended in any case when the block ends. recipe: a module of `recipes`."""
+    running = Torchrun(argv, folder, step_seconds, nan, recipe)
     try:
         yield running
     finally:
         running.close()
 
 
-def _train(folder: Path, step_seconds: float, nan: str) -> None:
+def _train(folder: Path, step_seconds: float, nan: str, recipe: str) -> None:
     from desed_task.command_line import run_recipe
-    from desed_task.training.sed_module import SedModule
-    from recipes.train_sed import main
+    from desed_task.training.module import TrainedModule
 
     rank = os.environ["RANK"]
     (folder / f"{rank}.pid").write_text(str(os.getpid()))
     steps = folder / f"{rank}.steps"
     steps.write_text("")
-    original: Any = SedModule.training_step
+    original: Any = TrainedModule.training_step
 
     def slow(module: Any, batch: Any, batch_idx: int) -> Any:
         with steps.open("a") as told:
@@ -112,10 +116,10 @@ def _train(folder: Path, step_seconds: float, nan: str) -> None:
             batch.waveform[0] = float("nan")
         return original(module, batch, batch_idx)
 
-    replaced: Any = SedModule
+    replaced: Any = TrainedModule
     replaced.training_step = slow
     try:
-        run_recipe(main)
+        run_recipe(importlib.import_module(f"recipes.{recipe}").main)
     except SystemExit as end:
         (folder / f"{rank}.code").write_text(str(end.code))
         raise
@@ -123,5 +127,5 @@ def _train(folder: Path, step_seconds: float, nan: str) -> None:
 
 if __name__ == "__main__":
     words = sys.argv[1:]
-    sys.argv = ["train_sed.py", *words[3:]]
-    _train(Path(words[0]), float(words[1]), words[2])
+    sys.argv = [f"{words[3]}.py", *words[4:]]
+    _train(Path(words[0]), float(words[1]), words[2], words[3])

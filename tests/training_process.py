@@ -1,4 +1,4 @@
-"""`recipes/train_sed.py` in a process of its own that can be killed, made slow enough to hit.
+"""A training recipe in a process of its own that can be killed, made slow enough to hit.
 
 The processes come from multiprocessing's fork server, which has imported what they need, so each starts in no time.
 What is slowed is said in `Brakes`; what the process does is written, line by line, to `<log>.steps`, and its standard
@@ -7,6 +7,7 @@ error to `<log>`.
 
 from __future__ import annotations
 
+import importlib
 import multiprocessing
 import os
 import resource
@@ -34,12 +35,12 @@ class Brakes:
 class Training:
     """A running training."""
 
-    def __init__(self, argv: Sequence[str], log: Path, brakes: Brakes) -> None:
+    def __init__(self, argv: Sequence[str], log: Path, brakes: Brakes, recipe: str) -> None:
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["desed_task.runs.command"])
+        context.set_forkserver_preload(["desed_task.runs.command", "desed_task.runs.cross_fitting"])
         self.log, self.steps = log, log.with_name(log.name + ".steps")
         self.steps.write_text("")
-        self.process = context.Process(target=_train, args=(list(argv), log, self.steps, brakes))
+        self.process = context.Process(target=_train, args=(recipe, list(argv), log, self.steps, brakes))
         self.process.start()
         assert self.process.pid is not None
         self.pid = self.process.pid
@@ -59,9 +60,9 @@ class Training:
 
 
 @contextmanager
-def training(argv: Sequence[str], log: Path, brakes: Brakes) -> Any:
-    """A running training that is killed in any case when the block ends."""
-    running = Training(argv, log, brakes)
+def training(argv: Sequence[str], log: Path, brakes: Brakes, recipe: str = "train_sed") -> Any:
+    """A running training that is killed in any case when the block ends. recipe: a module of `recipes`."""
+    running = Training(argv, log, brakes, recipe)
     try:
         yield running
     finally:
@@ -69,16 +70,15 @@ def training(argv: Sequence[str], log: Path, brakes: Brakes) -> Any:
         running.process.join(DEADLINE_SECONDS)
 
 
-def _train(argv: Sequence[str], log: Path, steps: Path, brakes: Brakes) -> None:
+def _train(recipe: str, argv: Sequence[str], log: Path, steps: Path, brakes: Brakes) -> None:
     from desed_task.command_line import run_recipe
     from desed_task.training.keeper import Keeper
-    from desed_task.training.sed_module import SedModule
-    from recipes.train_sed import main
+    from desed_task.training.module import TrainedModule
 
     stream = log.open("w")
     os.dup2(stream.fileno(), sys.stderr.fileno())
     sys.stderr = stream
-    sys.argv = ["train_sed.py", *argv]
+    sys.argv = [f"{recipe}.py", *argv]
 
     def tell(line: str) -> None:
         with steps.open("a") as told:
@@ -100,9 +100,9 @@ def _train(argv: Sequence[str], log: Path, steps: Path, brakes: Brakes) -> None:
             resource.setrlimit(resource.RLIMIT_FSIZE, (brakes.largest_file, hard))
 
     original_save = Keeper.save_last
-    replaced: Any = SedModule
-    replaced.training_step = slowed(SedModule.training_step, "step", brakes.step)
-    build = SedModule.__init__
+    replaced: Any = TrainedModule
+    replaced.training_step = slowed(TrainedModule.training_step, "step", brakes.step)
+    build = TrainedModule.__init__
 
     def init(module: Any, *arguments: Any, **named: Any) -> None:
         build(module, *arguments, **named)
@@ -111,4 +111,4 @@ def _train(argv: Sequence[str], log: Path, steps: Path, brakes: Brakes) -> None:
     replaced.__init__ = init
     setattr(Keeper, "save_last", save_last)  # noqa: B010  mypy
     os.fsync = slowed(os.fsync, "saving", brakes.saving)
-    run_recipe(main)
+    run_recipe(importlib.import_module(f"recipes.{recipe}").main)
