@@ -51,7 +51,8 @@ COLUMNS: Mapping[str, tuple[tuple[str, ...], ...]] = {
         ("published", "variants"),
         ("system", "parity"),
         ("export", "experiment", "tagging", "archive"),
-        ("runs", "listening"),
+        ("listening",),
+        ("runs",),
     ),
 }
 BELOW = {"values": (), "numpy": ("values",), "torch": ("values",), "roof": ("values", "numpy", "torch")}
