@@ -24,7 +24,8 @@ FAMILIES: Mapping[str, str] = {
     "CRNN (FSD50K)": "{name: fsd50k_crnn, nb_filters: [32, 32, 32], pooling: [[2, 4], [2, 3], [1, 2]], n_rnn_cell: 32}",
     "ResNet-18": "{name: resnet, depth: 18, width: 32}",
     "DenseNet": "{name: densenet, blocks: [3, 6, 6, 3], growth_rate: 16, width: 32}",
-    "EfficientNet-B0, 4 heads (PSLA)": "{name: efficientnet, eff_b: 0, width: 0.4, depth: 0.5, att_head: 4, batch_norm_momentum: 0.1, drop_connect: 0}",
+    "EfficientNet-B0, 4 heads (PSLA)": "{name: efficientnet, eff_b: 0, width: 0.4, depth: 0.5, "
+    "batch_norm_momentum: 0.1, drop_connect: 0}",
     "MobileNetV3 (EfficientAT)": "{name: mobilenet, width: 0.4}",
     "Cnn6 (PANNs)": "{name: cnn14, architecture: cnn6, width: 0.25}",
     "AST": "{name: ast, model_size: tiny224, depth: 4, fstride: 16, tstride: 16}",
@@ -64,16 +65,16 @@ class Training:
         return finished[-1].parent if finished else None
 
 
-def family_trainings() -> Iterator[Training]:
+def family_trainings(families: Mapping[str, str]) -> Iterator[Training]:
     """Every family on folds 1 to 3, tested on fold 4, from several seeds."""
-    for family, model in FAMILIES.items():
+    for family, model in families.items():
         for seed in SEEDS:
             yield _training("families", family, TRAINING_FOLDS, TEST_FOLD, seed, (f"model={model}",))
 
 
-def choice_trainings() -> Iterator[Training]:
+def choice_trainings(families: Mapping[str, str]) -> Iterator[Training]:
     """Every family, cross-validated within folds 1 to 3."""
-    for family, model in FAMILIES.items():
+    for family, model in families.items():
         for held_out in TRAINING_FOLDS:
             rest = tuple(fold for fold in TRAINING_FOLDS if fold != held_out)
             yield _training("choice", family, rest, held_out, SEEDS[0], (f"model={model}",))
@@ -100,13 +101,16 @@ def _training(
     return Training(study, system, test_fold, seed, (*keys, *overrides))
 
 
-def train_missing(trainings: Sequence[Training], root: Path, esc10: Path, store: Path, processes: int) -> None:
-    """Make the runs that are not there yet, `processes` at a time."""
+def train_missing(
+    trainings: Sequence[Training], root: Path, esc10: Path, store: Path, processes: int, overrides: Sequence[str] = ()
+) -> None:
+    """Make the runs that are not there yet, `processes` at a time, all with `overrides`."""
     missing = [training for training in trainings if training.run(root) is None]
     places = (
         f"data.store={store}",
         f"data.train.0.corpus.root={esc10}",
         f"data.evaluation.fold4.root={esc10}",
+        *overrides,
     )
     with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
         jobs = [pool.submit(_train, training, root, places) for training in missing]
@@ -123,5 +127,5 @@ def _train(training: Training, root: Path, places: tuple[str, ...]) -> None:
     if begun:
         run_tagging(["--resume_from", str(begun[-1]), "--expdir", str(folder), "--device", "cpu"], folder)
         return
-    sets = [word for key in (*places, *training.overrides) for word in ("--set", key)]
+    sets = [word for key in (*training.overrides, *places) for word in ("--set", key)]
     run_tagging(["--conf_file", str(CONF), "--expdir", str(folder), "--device", "cpu", *sets], folder)
