@@ -131,11 +131,11 @@ def _as_in_the_folder(options: O, folder: Path) -> O:
 
 
 def _without_places(options: SystemOptions) -> Any:
-    """The options as plain values, without where the data lies."""
+    """The options as plain values, without where the data lies and what is learned when all is trained."""
 
     def kept(value: Any) -> Any:
         if isinstance(value, dict):
-            return {key: kept(item) for key, item in value.items() if key not in ("root", "store")}
+            return {key: kept(item) for key, item in value.items() if key not in ("root", "store", "exponent")}
         return [kept(item) for item in value] if isinstance(value, list) else value
 
     return kept(json.loads(options.model_dump_json()))

@@ -83,9 +83,21 @@ class TaggingModule(TrainedModule):
     def train(self, mode: bool = True) -> TaggingModule:
         """As torch's; what is frozen hears as in a test."""
         super().train(mode)
-        if mode and self.options.freeze_trunk:
-            hear_with_frozen_trunk(self.tagger)
+        if mode:
+            self._keep_frozen()
         return self
+
+    def on_train_start(self) -> None:
+        """Lightning begins in the mode that it finds."""
+        self._keep_frozen()
+
+    def on_train_epoch_start(self) -> None:
+        """A validation has put the whole tagger back into training mode."""
+        self._keep_frozen()
+
+    def _keep_frozen(self) -> None:
+        if self.options.freeze_trunk:
+            hear_with_frozen_trunk(self.tagger)
 
     def relative_rate(self, step: int) -> float:
         """That of the schedule."""
