@@ -65,7 +65,7 @@ class ViewOptions(Options):
         None, gt=0, description="From the beginning of one chunk to that of the next; null: data.clip_seconds."
     )
     tail: Tail = Field(
-        "zeros", description="The rest at a recording's end: tile repeats it, shift moves the chunk back, drop, zeros."
+        "shift", description="The rest at a recording's end: tile repeats it, shift moves the chunk back, drop, zeros."
     )
     short: Short = Field("zeros", description="A recording shorter than a chunk: tile repeats it, or zeros.")
     clip_scores: ClipPooling = Field(

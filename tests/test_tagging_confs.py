@@ -52,7 +52,7 @@ CHUNKS = {
 MIXED = {
     "features": "kaldi",
     "clip_seconds": 10.0,
-    "view": (None, "zeros", "zeros", "mean_logit"),
+    "view": (None, "shift", "zeros", "mean_logit"),
     "chunks": None,
     "sampling": ("weighted", 0.01, True, None),
     "waveform_mixup": (0.5, 10.0, "uniform", False),
