@@ -40,6 +40,7 @@ class ClipSet:
     that the durations of `clips` are from, None where they were read from the recordings or are only nominal.
     `parts`: the sets that this one joins, none for a set of its own. `listed_at`: the row (from 0) of each clip in the
     source's list, for files that have a line for every row (sampling weights); empty where that is its place here.
+    `list_length`: how many rows that list has, where these are but some of them; 0: as many as `files_expected`.
     `groups`: audio_id -> the recording, or whatever else, that it has in common with others; a clip without one stands
     alone.
     """
@@ -53,6 +54,7 @@ class ClipSet:
     durations_table: Path | None = None
     parts: tuple[ClipSet, ...] = ()
     listed_at: tuple[int, ...] = ()
+    list_length: int = 0
     groups: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -91,6 +93,7 @@ class ClipSet:
             tags,
             durations_table=self.durations_table,
             listed_at=rows,
+            list_length=self.rows_of_list,
             groups=groups,
         )
 
@@ -98,6 +101,11 @@ class ClipSet:
     def rows_in_list(self) -> tuple[int, ...]:
         """`listed_at`, also where that is each clip's place here."""
         return self.listed_at or tuple(range(len(self.clips)))
+
+    @property
+    def rows_of_list(self) -> int:
+        """How many rows the source's list has, of which `rows_in_list` are some."""
+        return self.list_length or self.files_expected
 
 
 def join_clip_sets(clip_sets: Sequence[ClipSet]) -> ClipSet:
@@ -114,6 +122,7 @@ def join_clip_sets(clip_sets: Sequence[ClipSet]) -> ClipSet:
         missing=tuple(path for clip_set in clip_sets for path in clip_set.missing),
         parts=tuple(part for clip_set in clip_sets for part in clip_set.parts or (clip_set,)),
         listed_at=_joined_rows(clip_sets),
+        list_length=sum(clip_set.rows_of_list for clip_set in clip_sets),
         groups={audio_id: group for clip_set in clip_sets for audio_id, group in clip_set.groups.items()},
     )
 
@@ -122,7 +131,7 @@ def _joined_rows(clip_sets: Sequence[ClipSet]) -> tuple[int, ...]:
     """Rows of the lists of several sets, one list after another."""
     if not any(clip_set.listed_at for clip_set in clip_sets):
         return ()
-    firsts = accumulate((clip_set.files_expected for clip_set in clip_sets), initial=0)
+    firsts = accumulate((clip_set.rows_of_list for clip_set in clip_sets), initial=0)
     return tuple(
         first + row for first, clip_set in zip(firsts, clip_sets, strict=False) for row in clip_set.rows_in_list
     )

@@ -85,14 +85,13 @@ def read_sampling_weights(path: Path, clip_set: ClipSet) -> NDArray[np.float64]:
     faulty = np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))
     if len(faulty):
         raise CorpusError(f"{path}, row {faulty[0] + 1}: {weights[faulty[0]]} is no weight; write the file again")
-    rows = np.array(clip_set.rows_in_list, dtype=np.int64)
     if len(weights) == len(clip_set.clips):
         chosen = weights
-    elif len(weights) == clip_set.files_expected or (clip_set.listed_at and len(weights) > rows.max()):
-        chosen = weights[rows]
+    elif len(weights) == clip_set.rows_of_list:
+        chosen = weights[np.array(clip_set.rows_in_list, dtype=np.int64)]
     else:
         raise CorpusError(
-            f"{path}: {len(weights)} weights for {clip_set.files_expected} rows of {clip_set.name}; it belongs to "
+            f"{path}: {len(weights)} weights for {clip_set.rows_of_list} rows of {clip_set.name}; it belongs to "
             f"another list, write it again with recipes/sampling_weights.py"
         )
     if not chosen.any():

@@ -107,6 +107,21 @@ def test_a_weight_file_of_joined_lists_goes_on_with_the_next_list(tmp_path: Path
     assert read_sampling_weights(path, joined).tolist() == [1.0, 2.0, 4.0]
 
 
+def test_a_weight_file_of_joined_lists_serves_a_part_of_each(tmp_path: Path) -> None:
+    path = tmp_path / "weight.csv"
+    np.savetxt(path, np.arange(5.0))
+    part = join_clip_sets([clip_set("a", [0, 1], 2).select([1]), clip_set("b", [0, 2], 3).select([1])])
+    assert read_sampling_weights(path, part).tolist() == [1.0, 4.0]
+
+
+def test_a_longer_weight_file_is_refused_also_where_clips_are_missing_or_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "weight.csv"
+    np.savetxt(path, np.arange(5.0))
+    for clips in (clip_set("a", [0, 2, 3], 4), clip_set("a", [0, 1, 2, 3], 4).select([0, 1])):
+        with pytest.raises(CorpusError, match="5 weights for 4 rows of a; it belongs to another list"):
+            read_sampling_weights(path, clips)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
