@@ -19,6 +19,8 @@ from desed_task.published.checkpoint import read_checkpoint
 _PLACES = ("model", "sed_student", "state_dict", "net")
 # What stands before every name, by data-parallel training, and by the Lightning modules of fsd50k-pytorch and GISE-51.
 _PREFIXES = ("module.", "net.", "model.")
+# What those Lightning modules save beside the network: class weights of the loss.
+_LOSS = "criterion."
 
 
 def read_tagger_weights(path: Path) -> dict[str, Tensor]:
@@ -51,7 +53,7 @@ def _place(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
         if isinstance(candidate, Mapping):
             tensors = {str(name): values for name, values in candidate.items() if isinstance(values, Tensor)}
             if tensors:
-                return tensors
+                return {name: values for name, values in tensors.items() if not name.startswith(_LOSS)}
     return {}
 
 

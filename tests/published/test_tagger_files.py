@@ -220,6 +220,14 @@ def test_a_checkpoint_of_ours(tmp_path: Path, place: str) -> None:
     assert str(report).startswith(f"{tmp_path / 'weights.pth'}: {len(weights)} tensors loaded")
 
 
+def test_a_lightning_checkpoint_with_the_class_weights_of_its_loss(tmp_path: Path) -> None:
+    # fsd50k-pytorch trained with --cw keeps them as a buffer beside the network
+    model, loss = mobilenet(), {"criterion.pos_weight": torch.ones(CLASSES)}
+    weights = random_weights(model)
+    load_initial(model, saved(tmp_path, {"state_dict": {f"net.{n}": v for n, v in weights.items()} | loss}))
+    require_loaded(model, weights)
+
+
 # What differs.
 
 
