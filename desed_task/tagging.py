@@ -7,6 +7,7 @@ taggers share with detectors is in `system`, what there is to choose from in `va
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,7 @@ from desed_task.variants import AugmentationOptions
 
 RECIPE = "recipes/train_tagging.py"
 TASK = "tagging"
+VALIDATION = "validation"
 TaggingValidator = Callable[[nn.Module, Frontend], Mapping[str, float]]
 SetPredictor = Callable[[nn.Module, Frontend], Mapping[str, NDArray[np.float32]]]
 
@@ -87,6 +89,17 @@ class TaggingData(HeardOptions):
     evaluation: dict[str, TaggingCorpus] = Field(
         default_factory=dict, description="What the report is about: further sets by their names, such as eval."
     )
+
+    @field_validator("evaluation")
+    @classmethod
+    def _nameable(cls, evaluation: dict[str, Any]) -> dict[str, Any]:
+        """Reports lie in folders of these names, beside that of the validation set."""
+        for name in evaluation:
+            if name == VALIDATION:
+                raise ValueError(f"{name} is what data.validation is called; name this set otherwise, such as eval")
+            if not re.fullmatch(r"\w[\w .+-]*", name):
+                raise ValueError(f"{name!r} cannot name a folder of reports; take letters, digits, . _ + and -")
+        return evaluation
 
 
 class TaggingOptions(SystemOptions):

@@ -19,10 +19,9 @@ from desed_task.labels import LabelSet
 from desed_task.metrics.tag_report import encode_tags
 from desed_task.prediction import predict_clip_logits
 from desed_task.system import stored_waveforms
-from desed_task.tagging import Tagger, TaggingOptions, read_evaluation_set
+from desed_task.tagging import VALIDATION, Tagger, TaggingOptions, read_evaluation_set
 from desed_task.training.ranks import ALONE, Ranks
 
-VALIDATION = "validation"
 # A batch of windows holds about this much sound, however long they are.
 _SECONDS_PER_BATCH = 80.0
 ClipLogits = Mapping[str, NDArray[np.float32]]

@@ -37,9 +37,9 @@ from desed_task.metrics.tag_report_files import (
 )
 from desed_task.prediction import predict_window_logits
 from desed_task.runs.tagging_inputs import training_inputs
-from desed_task.runs.tagging_sets import VALIDATION, TaggingSet, probabilities
+from desed_task.runs.tagging_sets import TaggingSet, probabilities
 from desed_task.system import describe, load_models, stored_waveforms
-from desed_task.tagging import Tagger, build_tagger, load_tagger, with_exponent
+from desed_task.tagging import VALIDATION, Tagger, build_tagger, load_tagger, with_exponent
 from desed_task.training.checkpointing import read_checkpoint, write_checkpoint
 from desed_task.training.energy import EnergyReading, metered, publish_energy
 from desed_task.training.keeper import LAST

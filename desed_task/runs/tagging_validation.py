@@ -17,8 +17,8 @@ from desed_task.features.frontend import Frontend
 from desed_task.metrics.dprime import dprime
 from desed_task.metrics.tag_ranking import mean_defined, rank_tags
 from desed_task.metrics.tag_report import accuracy
-from desed_task.runs.tagging_sets import VALIDATION, TaggingSet, probabilities, stacked
-from desed_task.tagging import Tagger
+from desed_task.runs.tagging_sets import TaggingSet, probabilities, stacked
+from desed_task.tagging import VALIDATION, Tagger
 from desed_task.training.ranks import ALONE, Ranks
 from desed_task.training.tagging_losses import build_clip_loss
 

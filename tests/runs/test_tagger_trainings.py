@@ -255,6 +255,8 @@ def test_a_training_with_a_learned_exponent_can_be_lengthened(conf: Path, tmp_pa
         ("training.weight_averaging.first_epoch=7", "first_epoch 7 exceeds n_epochs 2; lower it"),
         ("training.validation_interval=2", "weight_averaging counts every epoch in after its validation"),
         ("model.name=cnn15", r"model\.name: 'cnn15' is none of "),
+        ("data.evaluation.validation={name: folder, root: .}", r"validation is what data\.validation is called"),
+        ("data.evaluation={../../eval: {name: folder, root: .}}", r"'\.\./\.\./eval' cannot name a folder of reports"),
     ],
 )
 def test_a_key_that_says_nothing_is_refused(conf: Path, tmp_path: Path, key: str, message: str) -> None:
