@@ -19,6 +19,7 @@ from desed_task.runs.testing import test
 from desed_task.runs.validation import build_validation
 from desed_task.training.energy import EnergyReading
 from desed_task.training.ranks import Ranks
+from desed_task.training.run_folder import is_of_whole_training
 
 
 def _prepare(options: SedOptions, device: torch.device, fast_dev_run: bool, ranks: Ranks) -> Prepared:
@@ -57,7 +58,8 @@ def _dataset_of(options: SedOptions) -> BatchDataset:
 
 
 def _is_tested(folder: Path) -> bool:
-    return all((folder / "metrics_test" / name / "report.json").is_file() for name in load_system(folder).models)
+    reports = [folder / "metrics_test" / name / "report.json" for name in load_system(folder).models]
+    return all(is_of_whole_training(report, folder) for report in reports)
 
 
 def _test_again(folder: Path, device: torch.device, energy: EnergyReading) -> None:

@@ -29,7 +29,7 @@ from desed_task.tagging import (
 from desed_task.training.energy import EnergyReading
 from desed_task.training.fit import FAST_DEV_STEPS
 from desed_task.training.ranks import Ranks
-from desed_task.training.run_folder import find_checkpoint
+from desed_task.training.run_folder import find_checkpoint, is_of_whole_training
 
 LOG = logging.getLogger(__name__)
 FAST_DEV_CLIPS = 8
@@ -71,7 +71,7 @@ def _dataset_of(options: TaggingOptions) -> BatchDataset:
 
 
 def _is_tested(folder: Path) -> bool:
-    return (folder / "results.csv").is_file()
+    return is_of_whole_training(folder / "results.csv", folder)
 
 
 def _test_again(folder: Path, device: torch.device, energy: EnergyReading) -> None:

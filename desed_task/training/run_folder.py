@@ -65,6 +65,12 @@ def find_checkpoint(path: Path) -> Path:
     return checkpoint
 
 
+def is_of_whole_training(path: Path, run_folder: Path) -> bool:
+    """Whether what a test wrote is there, and not of a training that was lengthened since."""
+    last = run_folder / "last.ckpt"
+    return path.is_file() and not (last.is_file() and last.stat().st_mtime_ns > path.stat().st_mtime_ns)
+
+
 @contextmanager
 def in_use(folder: Path) -> Iterator[None]:
     """Two trainings in one run folder would write over one another: DesedTaskError for the second."""

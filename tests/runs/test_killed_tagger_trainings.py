@@ -22,7 +22,9 @@ from same_training import assert_same_training, differences
 from tagging_clips import CONF, write_tagging
 from training_process import Brakes, training
 
+from desed_task.errors import RunStoppedError
 from desed_task.formats.clip_scores import read_clip_scores
+from desed_task.runs import tagging
 from desed_task.training.checkpointing import Progress, progress_of, read_checkpoint
 from recipes import average_weights, evaluate
 from recipes.train_tagging import main
@@ -144,9 +146,8 @@ def test_killed_twice_and_in_a_validation(start: list[str], whole: Path, run: Pa
     assert_same_run(whole, run)
 
 
-@pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_finishes_the_step_and_says_how_to_go_on(
     start: list[str], whole: Path, run: Path, tmp_path: Path, number: signal.Signals, code: int
 ) -> None:
@@ -178,6 +179,22 @@ def test_a_finished_training_that_was_not_tested_is_tested(whole: Path, run: Pat
     before = (run / "results.csv").stat().st_mtime_ns
     resume(run)
     assert (run / "results.csv").stat().st_mtime_ns == before
+
+
+def test_a_lengthened_training_that_was_killed_before_its_test_is_tested(
+    data: Path, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ended(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    assert main([*start_in(data, run.parent), "--epochs", "2"]) == 0
+    shorter = results_of(run)["results.csv"]
+    with monkeypatch.context() as patched:
+        patched.setattr(tagging, "test_taggers", ended)
+        with pytest.raises(RunStoppedError, match="stopped in the test"):
+            resume(run, "--epochs", "3")
+    resume(run)
+    assert results_of(run)["results.csv"] != shorter
 
 
 @pytest.fixture(scope="module")
