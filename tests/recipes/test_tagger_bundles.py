@@ -94,6 +94,7 @@ def test_the_bundle_says_what_the_tagger_is(tmp_path: Path) -> None:
     assert bundle.provenance["options"]["model"]["name"] == "ast"
 
 
+@pytest.mark.slow
 def test_a_server_tags_as_the_bundle_does(recordings: list[Path], tmp_path: Path) -> None:
     checkpoint = write_tagger("ast", tmp_path / "tagger.ckpt")
     export_onnx.main(["--checkpoint", str(checkpoint), "--output", str(tmp_path / "bundle")])

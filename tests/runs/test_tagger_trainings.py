@@ -142,6 +142,7 @@ def test_a_frozen_trunk_stays_as_it_was_loaded_and_the_head_learns(
     assert any(not torch.equal(trained[name], first[name]) for name in head if name.endswith("weight"))
 
 
+@pytest.mark.slow
 def test_a_trunk_that_is_not_frozen_learns(conf: Path, published: Path, tmp_path: Path) -> None:
     run = train(conf, tmp_path / "exp", *EFFICIENTNET, flags=("--init_from", str(published)))
     initial = {name.removeprefix("module."): values for name, values in torch.load(published).items()}
@@ -159,6 +160,7 @@ def test_weights_of_another_size_are_refused_in_a_sentence(conf: Path, published
     refused(conf, tmp_path / "exp", CheckpointError, message, f"training.init_from={published}")
 
 
+@pytest.mark.slow
 def test_a_training_of_ours_is_begun_from_with_its_head(conf: Path, tmp_path: Path) -> None:
     first = train(conf, tmp_path / "first")
     begun = ("training.n_epochs=0", "training.weight_averaging=null", f"training.init_from={first / 'last.ckpt'}")
@@ -231,6 +233,7 @@ def test_evaluation_and_bundle_pool_with_the_learned_exponent(conf: Path, learne
         np.testing.assert_allclose(found, expected, atol=5e-5)  # recordings are not packed to 16 bits here
 
 
+@pytest.mark.slow
 def test_a_training_with_a_learned_exponent_can_be_lengthened(conf: Path, tmp_path: Path) -> None:
     view = "data.view={hop_seconds: 0.1, tail: shift, clip_scores: soft}"
     for epochs in ("0", "1"):
