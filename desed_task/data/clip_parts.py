@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection
+from dataclasses import replace
 
 from desed_task.clips import ClipSet, join_clip_sets
 from desed_task.data.tagging_options import PartOptions
@@ -45,7 +46,10 @@ def choose_part(clip_set: ClipSet, options: PartOptions) -> ClipSet:
         first += len(one.clips)
         if own:
             of_sets.append(one.select(own, f"{one.name}_{suffix}"))
-    return join_clip_sets(of_sets)
+    # Files of the whole list (sampling weights) go on to serve, also where nothing is left of a corpus.
+    rows = clip_set.rows_in_list
+    listed_at = tuple(rows[position] for position in sorted(kept))
+    return replace(join_clip_sets(of_sets), listed_at=listed_at, list_length=clip_set.rows_of_list)
 
 
 def _within(positions: Collection[int], first: int, number: int) -> list[int]:

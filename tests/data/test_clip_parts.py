@@ -51,6 +51,14 @@ def test_a_clip_called_as_a_group_is_none_of_it() -> None:
     assert sorted(parts, key=len) == [[2], [0, 1]]
 
 
+def test_clips_keep_their_rows_where_nothing_is_left_of_a_list() -> None:
+    whole = join_clip_sets([set_of("a", name="one"), set_of("bcdef", name="two")])
+    for number in (1, 2):
+        part = choose_part(whole, PartOptions(number=number, of=2, heard="part"))
+        assert part.rows_of_list == 6
+        assert ["abcdef"[row] for row in part.rows_in_list] == list(names_of(part))
+
+
 def test_the_parts_and_the_others_are_the_whole() -> None:
     whole = set_of("abcdefg")
     for number in (1, 2, 3):
