@@ -35,6 +35,7 @@ def main(argv: Sequence[str]) -> int:
         )
         rows += found
         show(f"{table}: {len(found)} clips, {num_missing} are not on disk")
+    arguments.output.parent.mkdir(parents=True, exist_ok=True)
     partial = arguments.output.with_name(arguments.output.name + ".partial")
     partial.write_text(json.dumps({"data": rows}, indent=1) + "\n", encoding="utf-8")
     partial.replace(arguments.output)

@@ -43,6 +43,11 @@ def test_clips_on_disk_are_listed_with_their_mids(root: Path, capsys: pytest.Cap
     assert "2 clips, 1 are not on disk" in capsys.readouterr().out
 
 
+def test_the_folder_of_the_list_is_made(root: Path) -> None:
+    assert main([*flags(root)[:-1], f"{root}/new/list.json"]) == 0
+    assert (root / "new" / "list.json").is_file()
+
+
 def test_the_list_is_read_back_and_can_be_enhanced(root: Path) -> None:
     main(flags(root))
     clips = read_audioset(AudioSetOptions(name="audioset", table=root / "list.json"), "weak")
