@@ -89,10 +89,18 @@ def find_earlier_run(task: Task[O], options: O, log_dir: Path) -> Path | None:
         if not (conf.is_file() and code.is_file() and (folder / LAST).is_file()):
             continue
         same_code = json.loads(code.read_text(encoding="utf-8")) == code_version()
-        if same_code and read_options(conf, task.options) == options and _is_of_these_clips(task, folder, options):
+        if same_code and _conf_of(conf, task) == options and _is_of_these_clips(task, folder, options):
             LOG.info("seed %d: begun before, in %s", options.training.seed, folder)
             return folder
     return None
+
+
+def _conf_of(path: Path, task: Task[O]) -> O | None:
+    """A run's conf; None of one of another task, which may lie in the same folder of runs."""
+    try:
+        return read_options(path, task.options)
+    except OptionsError:
+        return None
 
 
 def _is_of_these_clips(task: Task[O], run: Path, options: O) -> bool:
