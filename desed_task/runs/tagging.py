@@ -54,13 +54,18 @@ def _prepare(options: TaggingOptions, device: torch.device, fast_dev_run: bool, 
     module, loaded = build_tagging_module(options, len(dataset), validation.validate, validation.predict_sets)
     if loaded is not None:
         LOG.info("initial weights: %s", loaded)
-    return Prepared(module, dataset, partial(_test, sets, device))
+    return Prepared(module, dataset, partial(_test, sets, device, limit))
 
 
 def _test(
-    sets: dict[str, TaggingSet], device: torch.device, checkpoint: Path, folder: Path, energy: EnergyReading
+    sets: dict[str, TaggingSet],
+    device: torch.device,
+    limit: int | None,
+    checkpoint: Path,
+    folder: Path,
+    energy: EnergyReading,
 ) -> None:
-    test_taggers(checkpoint, folder, sets, device, energy)
+    test_taggers(checkpoint, folder, sets, device, energy, limit)
 
 
 def _dataset_of(options: TaggingOptions) -> BatchDataset:

@@ -14,10 +14,10 @@ from desed_task.tagging import Tagger, build_tagging_dataset, read_training_sets
 from desed_task.training.step import prepare
 
 
-def training_inputs(tagger: Tagger, device: torch.device) -> Iterator[Inputs]:
-    """The batches of the first epoch, augmented as in the training, on `device`."""
+def training_inputs(tagger: Tagger, device: torch.device, limit: int | None = None) -> Iterator[Inputs]:
+    """The batches of the first epoch, augmented as in the training, on `device`; `limit`: the first clips alone."""
     options = tagger.options
-    clip_sets = read_training_sets(options, tagger.labels)
+    clip_sets = read_training_sets(options, tagger.labels, limit)
     dataset = build_tagging_dataset(options, clip_sets, tagger.labels, tagger.grid, device)
     augmentations, frontend = build_augmentations(options), tagger.frontend.to(device)
     for position in EpochSampler(dataset):

@@ -46,6 +46,7 @@ from desed_task.training.keeper import LAST
 from desed_task.training.module import CHECKPOINT_KEY
 from desed_task.training.prediction_ensemble import RunningEnsemble
 from desed_task.training.tagging_module import AVERAGE_KEY, ENSEMBLES_KEY, MODEL
+from desed_task.training.tagging_options import TaggingTrainingOptions
 from desed_task.training.weight_averaging import WeightAverage, reestimate_batch_norm
 
 LOG = logging.getLogger(__name__)
@@ -61,13 +62,18 @@ def test_taggers(
     sets: Mapping[str, TaggingSet],
     device: torch.device,
     training: EnergyReading | None = None,
+    limit: int | None = None,
 ) -> dict[str, dict[str, TagReport]]:
-    """Score what came of the training in `folder`; system -> set -> report, all written. Prints the table."""
+    """Score what came of the training in `folder`; system -> set -> report, all written. Prints the table.
+
+    limit: batches of the training clips that a trial has heard.
+    """
     checkpoints = {"best": checkpoint}
     last = read_checkpoint(folder / LAST)
     tagger = _with_learned_pooling(checkpoint, sets, device)
     if last.get(AVERAGE_KEY, {}).get("count"):
-        checkpoints["averaged"] = _write_average(last, tagger, folder, device)
+        checkpoints["averaged"] = _write_average(last, tagger, folder, device, limit)
+    _warn_of_what_was_not_reached(tagger.options.training, last)
     energy = tagger.options.energy
     with metered("TAGGING DEVTEST", folder / "devtest_codecarbon", "devtest_tot_kwh.txt", energy) as inference:
         said = {name: _said(load_tagger(path), sets, device) for name, path in checkpoints.items()}
@@ -101,6 +107,17 @@ def test_taggers(
     return reports
 
 
+def _warn_of_what_was_not_reached(training: TaggingTrainingOptions, last: Mapping[str, Any]) -> None:
+    """A training that stops early, or a trial, may end before the epochs that are averaged begin."""
+    made = {
+        "weight_averaging": (training.weight_averaging, last.get(AVERAGE_KEY, {}).get("count")),
+        "ensemble": (training.ensemble, last.get(ENSEMBLES_KEY)),
+    }
+    for key, (epochs, is_made) in made.items():
+        if epochs is not None and not is_made:
+            LOG.warning("training.%s: the training ended before epoch %d, so there is none", key, epochs.first_epoch)
+
+
 def _evaluate(probs: Probabilities, of_set: TaggingSet, tagger: Tagger) -> TagReport:
     return evaluate_tags(probs, of_set.clip_set.tags, tagger.labels, files_expected=of_set.clip_set.files_expected)
 
@@ -117,14 +134,16 @@ def _mean(state: Mapping[str, Any]) -> NDArray[np.float32]:
     return ensemble.mean().astype(np.float32)
 
 
-def _write_average(last: Mapping[str, Any], tagger: Tagger, folder: Path, device: torch.device) -> Path:
+def _write_average(
+    last: Mapping[str, Any], tagger: Tagger, folder: Path, device: torch.device, limit: int | None
+) -> Path:
     average = WeightAverage()
     average.restore(last[AVERAGE_KEY])
     # A mean that fits no model is not written.
     model = load_models({MODEL: average.average()}, tagger.options, folder / AVERAGED_FILE)[MODEL]
     averaging = tagger.options.training.weight_averaging
     if averaging is not None and averaging.batch_norm == "measured":
-        reestimate_batch_norm(model.to(device), training_inputs(tagger, device))
+        reestimate_batch_norm(model.to(device), training_inputs(tagger, device, limit))
     description = _described(last[CHECKPOINT_KEY], tagger)
     write_checkpoint({MODEL: model.cpu().state_dict(), CHECKPOINT_KEY: description}, folder / AVERAGED_FILE)
     return folder / AVERAGED_FILE

@@ -18,13 +18,19 @@ from tagging_clips import CONF, write_tagging
 
 from desed_task.bundle import read_bundle
 from desed_task.chunking import Chunking
+from desed_task.clips import ClipSet
+from desed_task.data.dataset import BatchDataset
 from desed_task.errors import CheckpointError, CorpusError, DesedTaskError, OptionsError
 from desed_task.formats.clip_scores import read_clip_scores
 from desed_task.listening import load_any
 from desed_task.options import read_options
+from desed_task.runs import tagging_inputs
+from desed_task.runs.seeds import find_earlier_run
+from desed_task.runs.tagging import TAGGING
 from desed_task.system import build_model
-from desed_task.tagging import TaggingOptions
+from desed_task.tagging import TaggingOptions, build_tagging_dataset
 from desed_task.training.checkpointing import progress_of, read_checkpoint
+from desed_task.training.run_folder import code_version
 from recipes import evaluate, export_onnx
 from recipes.train_tagging import main
 
@@ -100,6 +106,39 @@ def test_a_tagger_that_gets_no_better_stops_early(conf: Path, tmp_path: Path) ->
     assert (progress.stopped_early, progress.epoch) == (True, 3)  # the first, and two no better
     assert progress.best_file is not None
     assert progress.best_file.startswith("epoch=2-")  # of equals the newest
+
+
+def test_a_training_that_ends_before_the_epochs_that_are_averaged_says_so(
+    conf: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    keys = ("n_epochs=9", "early_stop_patience=1", "learning_rate=1e-12", "weight_averaging.first_epoch=8")
+    run = train(conf, tmp_path / "exp", f"model={LINEAR}", *(f"training.{key}" for key in keys))
+    assert sorted(path.name for path in (run / "metrics_test").iterdir()) == ["best", "ensemble"]
+    assert "training.weight_averaging: the training ended before epoch 8, so there is none" in caplog.text
+    assert "training.ensemble" not in caplog.text
+
+
+def test_a_trial_measures_batch_norm_on_the_clips_that_it_has_heard(
+    conf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: list[int] = []
+
+    def built(options: TaggingOptions, clip_sets: list[ClipSet], *others: Any) -> BatchDataset:
+        heard.append(sum(len(clip_set.clips) for clip_set in clip_sets))
+        return build_tagging_dataset(options, clip_sets, *others)
+
+    monkeypatch.setattr(tagging_inputs, "build_tagging_dataset", built)
+    train(conf, tmp_path / "exp", "training.weight_averaging.batch_norm=measured", flags=("--fast_dev_run",))
+    assert heard == [8]  # two steps of four clips, of sixteen
+
+
+def test_a_run_of_a_detector_beside_those_of_taggers_is_none_of_the_series(conf: Path, tmp_path: Path) -> None:
+    run = tmp_path / "version_0"
+    run.mkdir()
+    (run / "conf.yaml").write_text("labels: [dog]\nfusion: none\n")
+    (run / "code.json").write_text(json.dumps(code_version()))
+    (run / "last.ckpt").touch()
+    assert find_earlier_run(TAGGING, read_options(conf, TaggingOptions), tmp_path) is None
 
 
 # Initial weights.
