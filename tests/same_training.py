@@ -42,7 +42,8 @@ def assert_same_checkpoints(one: Path, other: Path) -> None:
     assert names == sorted(path.name for path in other.glob("*.ckpt"))
     assert len(names) == 2 + ("averaged.ckpt" in names)
     for name in names:
-        assert differences(read_checkpoint(one / name), read_checkpoint(other / name)) == []
+        found = differences(read_checkpoint(one / name), read_checkpoint(other / name))
+        assert not found, f"{name}: {len(found)} differences, the first {found[:3]}"
 
 
 def assert_same_training(one: Path, other: Path) -> None:
