@@ -80,6 +80,7 @@ DETECTION = Task(
     build_dataset=_dataset_of,
     is_tested=_is_tested,
     test_again=_test_again,
+    tested_with="--test_from_checkpoint",
     figures={
         "psds1": "PSDS1",
         "psds2": "PSDS2",

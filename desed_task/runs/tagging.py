@@ -105,6 +105,7 @@ TAGGING = Task(
     build_dataset=_dataset_of,
     is_tested=_is_tested,
     test_again=_test_again,
+    tested_with="recipes/evaluate.py --checkpoint",
     figures={
         "map": "mAP",
         "mauc": "mAUC",

@@ -40,8 +40,9 @@ class Task(Generic[O]):
 
     name: what checkpoints call it; meter: what energy is booked under; prepare: options, device, whether it is only a
     trial, ranks -> everything read, checked and packed; build_dataset: the training clips alone, to compare them;
-    is_tested, test_again: of a run folder whose training is finished; figures: of its reports, by their keys, with the
-    titles of the table of several seeds; read_reports: run folder -> system -> report.
+    is_tested, test_again: of a run folder whose training is finished; tested_with: what tests a checkpoint, in words;
+    figures: of its reports, by their keys, with the titles of the table of several seeds; read_reports: run folder ->
+    system -> report.
     """
 
     name: str
@@ -51,5 +52,6 @@ class Task(Generic[O]):
     build_dataset: Callable[[O], BatchDataset]
     is_tested: Callable[[Path], bool]
     test_again: Callable[[Path, torch.device, EnergyReading], None]
+    tested_with: str
     figures: Mapping[str, str]
     read_reports: Callable[[Path], Reports]

@@ -131,7 +131,7 @@ def _test_the_finished(task: Task[O], resumption: Resumption[O], device: torch.d
     if folder is None:
         raise CheckpointError(
             f"{resumption.checkpoint}: its training has {why} after {progress.epoch} epochs; test it with "
-            f"--test_from_checkpoint, or lengthen it with --set training.n_epochs=N"
+            f"{task.tested_with}, or lengthen it with --set training.n_epochs=N"
         )
     if task.is_tested(folder):
         LOG.info("%s: the training has %s after %d epochs and was tested", folder, why, progress.epoch)

@@ -59,8 +59,8 @@ def progress_of(checkpoint: Mapping[str, Any], path: Path) -> Progress:
         or not {"loops", "optimizer_states"} <= checkpoint.keys()
     ):
         raise CheckpointError(
-            f"{path}: the checkpoint does not say how far its training had come, so it cannot be resumed; test it with "
-            f"--test_from_checkpoint or train anew"
+            f"{path}: the checkpoint does not say how far its training had come, so it cannot be resumed; test it, or "
+            f"train anew"
         )
     return Progress(**state)
 

@@ -22,7 +22,7 @@ from same_training import assert_same_training, differences
 from tagging_clips import CONF, write_tagging
 from training_process import Brakes, training
 
-from desed_task.errors import RunStoppedError
+from desed_task.errors import CheckpointError, RunStoppedError
 from desed_task.formats.clip_scores import read_clip_scores
 from desed_task.runs import tagging
 from desed_task.training.checkpointing import Progress, progress_of, read_checkpoint
@@ -195,6 +195,12 @@ def test_a_lengthened_training_that_was_killed_before_its_test_is_tested(
             resume(run, "--epochs", "3")
     resume(run)
     assert results_of(run)["results.csv"] != shorter
+
+
+def test_a_finished_checkpoint_from_elsewhere_says_what_tests_a_tagger(whole: Path, tmp_path: Path) -> None:
+    shutil.copy(whole / "last.ckpt", tmp_path / "mine.ckpt")
+    with pytest.raises(CheckpointError, match=r"test it with recipes/evaluate\.py --checkpoint, or lengthen it"):
+        main(["--resume_from", str(tmp_path / "mine.ckpt"), "-e", str(tmp_path), "--device", "cpu"])
 
 
 @pytest.fixture(scope="module")
