@@ -6,7 +6,7 @@
     <run>/{best_single,wa,ensemble}_result.csv                 mAP and mAUC on validation and evaluation, as PSLA does
 
 A pooling whose exponent is to be learned learns it here, on the validation set and the best epoch, and the exponent is
-stored in the checkpoints.
+stored in the checkpoints. Epochs are selected, and speak for the ensemble, with the exponent 1.
 """
 
 from __future__ import annotations
