@@ -205,16 +205,27 @@ def build_tagging_dataset(
     return BatchDataset(sources, num_samples, 0, len(labels), options.training.seed, share, device)
 
 
+def require_initial_weights(options: TaggingOptions) -> None:
+    """CheckpointError when a file that a training is to begin from is not there, said before anything is packed."""
+    for path in (options.training.init_from, getattr(options.model, "weights", None)):
+        if path is not None and not path.is_file():
+            raise CheckpointError(f"{path}: no such file of initial weights; correct the path, or fetch it")
+
+
 def build_tagging_module(
-    options: TaggingOptions, steps_per_epoch: int, validate: TaggingValidator, predict_sets: SetPredictor
+    options: TaggingOptions,
+    steps_per_epoch: int,
+    validate: TaggingValidator,
+    predict_sets: SetPredictor,
+    begins: bool = True,
 ) -> tuple[TaggingModule, InitialWeights | None]:
-    """The tagger (seeded, or begun from the weights that the conf names) and its training; what was loaded."""
+    """The tagger (seeded, or begun from the weights that the conf names) and its training; what was loaded.
+
+    begins: False for a training that goes on: its checkpoint has all weights, and what it began from may be gone.
+    """
     seed_everything(options.training.seed, verbose=False)
     model, frontend, training = build_model(options), build_frontend(options), options.training
-    if training.init_from is not None:
-        loaded: InitialWeights | None = load_initial(model, training.init_from, options.features)
-    else:
-        loaded = initialise(model, options.features)
+    loaded = _load_initial(model, options) if begins else None
     weights = training.class_weights
     module = TaggingModule(
         model,
@@ -228,6 +239,11 @@ def build_tagging_module(
         None if weights is None else read_class_weights(weights, len(options.labels)),
     )
     return module, loaded
+
+
+def _load_initial(model: nn.Module, options: TaggingOptions) -> InitialWeights | None:
+    path = options.training.init_from
+    return initialise(model, options.features) if path is None else load_initial(model, path, options.features)
 
 
 def load_tagger(path: Path) -> Tagger:

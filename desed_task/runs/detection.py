@@ -22,7 +22,7 @@ from desed_task.training.ranks import Ranks
 from desed_task.training.run_folder import is_of_whole_training
 
 
-def _prepare(options: SedOptions, device: torch.device, fast_dev_run: bool, ranks: Ranks) -> Prepared:
+def _prepare(options: SedOptions, device: torch.device, fast_dev_run: bool, _begins: bool, ranks: Ranks) -> Prepared:
     around = build_system(options, {})
     for number, source in enumerate(options.data.train):
         ranks.every(partial(ranks.share.rows_of, source.batch_size, f"data.train.{number}"))

@@ -25,6 +25,7 @@ from desed_task.tagging import (
     build_tagging_module,
     load_tagger,
     read_training_sets,
+    require_initial_weights,
 )
 from desed_task.training.energy import EnergyReading
 from desed_task.training.fit import FAST_DEV_STEPS
@@ -35,7 +36,9 @@ LOG = logging.getLogger(__name__)
 FAST_DEV_CLIPS = 8
 
 
-def _prepare(options: TaggingOptions, device: torch.device, fast_dev_run: bool, ranks: Ranks) -> Prepared:
+def _prepare(options: TaggingOptions, device: torch.device, fast_dev_run: bool, begins: bool, ranks: Ranks) -> Prepared:
+    if begins:
+        ranks.every(partial(require_initial_weights, options))
     around = build_tagger(options, {})
     for number, source in enumerate(options.data.train):
         ranks.every(partial(ranks.share.rows_of, source.batch_size, f"data.train.{number}"))
@@ -51,7 +54,7 @@ def _prepare(options: TaggingOptions, device: torch.device, fast_dev_run: bool, 
     )
     ranks.every(partial(require_one_set, ranks.gather(dataset.fingerprint)))
     validation = TaggingValidation(sets, around, device, ranks)
-    module, loaded = build_tagging_module(options, len(dataset), validation.validate, validation.predict_sets)
+    module, loaded = build_tagging_module(options, len(dataset), validation.validate, validation.predict_sets, begins)
     if loaded is not None:
         LOG.info("initial weights: %s", loaded)
     return Prepared(module, dataset, partial(_test, sets, device, limit))

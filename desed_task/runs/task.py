@@ -39,16 +39,16 @@ class Task(Generic[O]):
     """One kind of training.
 
     name: what checkpoints call it; meter: what energy is booked under; prepare: options, device, whether it is only a
-    trial, ranks -> everything read, checked and packed; build_dataset: the training clips alone, to compare them;
-    is_tested, test_again: of a run folder whose training is finished; tested_with: what tests a checkpoint, in words;
-    figures: of its reports, by their keys, with the titles of the table of several seeds; read_reports: run folder ->
-    system -> report.
+    trial, whether it begins (what goes on has its weights already), ranks -> everything read, checked and packed;
+    build_dataset: the training clips alone, to compare them; is_tested, test_again: of a run folder whose training is
+    finished; tested_with: what tests a checkpoint, in words; figures: of its reports, by their keys, with the titles of
+    the table of several seeds; read_reports: run folder -> system -> report.
     """
 
     name: str
     options: type[O]
     meter: str
-    prepare: Callable[[O, torch.device, bool, Ranks], Prepared]
+    prepare: Callable[[O, torch.device, bool, bool, Ranks], Prepared]
     build_dataset: Callable[[O], BatchDataset]
     is_tested: Callable[[Path], bool]
     test_again: Callable[[Path, torch.device, EnergyReading], None]

@@ -35,7 +35,7 @@ def train(
     task: Task[O], options: O, log_dir: Path, device: torch.device, fast_dev_run: bool, ranks: Ranks = ALONE
 ) -> Path:
     """Train and test; the run folder."""
-    prepared = task.prepare(options, device, fast_dev_run, ranks)
+    prepared = task.prepare(options, device, fast_dev_run, True, ranks)
     folder = ranks.first(lambda: _begin_folder(log_dir, options, fast_dev_run))
     LOG.info("run folder: %s", folder)
     _fit_and_test(task, prepared, folder, options, device, fast_dev_run, None, ranks)
@@ -55,7 +55,7 @@ def resume(
     if resumption.is_finished:
         return ranks.first(lambda: _test_the_finished(task, resumption, device))
     warn_of_other_ranks(resumption, ranks.share.world)
-    prepared = task.prepare(resumption.options, device, False, ranks)
+    prepared = task.prepare(resumption.options, device, False, False, ranks)
     dataset = prepared.dataset
     ranks.every(lambda: require_same_batches(resumption, len(dataset), dataset.fingerprint))
     folder = ranks.first(lambda: claim_folder(resumption, log_dir))

@@ -191,6 +191,24 @@ def test_a_trunk_that_is_not_frozen_learns(conf: Path, published: Path, tmp_path
     assert (trained[stem] - initial[stem]).abs().max() < 0.2  # and began there
 
 
+def test_what_a_training_began_from_may_be_gone_when_it_goes_on(conf: Path, tmp_path: Path) -> None:
+    keys = ("features.n_mels=32", f"model={LINEAR}", "training.weight_averaging=null", "training.ensemble=null")
+    first = train(conf, tmp_path / "first", *keys, "training.n_epochs=0")
+    initial = (first / "last.ckpt").rename(tmp_path / "initial.ckpt")
+    run = train(conf, tmp_path / "exp", *keys, "training.n_epochs=1", f"training.init_from={initial}")
+    initial.unlink()
+    assert main(["--resume_from", str(run), "-e", str(tmp_path / "exp"), "--device", "cpu", "--epochs", "2"]) == 0
+    assert progress_of(checkpoint_of(run), run).epoch == 2
+
+
+def test_missing_initial_weights_are_named_before_anything_is_packed(conf: Path, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    message = r"absent\.pth: no such file of initial weights"
+    keys = (f"training.init_from={tmp_path / 'absent.pth'}", f"data.store={store}")
+    refused(conf, tmp_path / "exp", CheckpointError, message, *keys)
+    assert not store.exists()
+
+
 def test_weights_of_another_size_are_refused_in_a_sentence(conf: Path, published: Path, tmp_path: Path) -> None:
     other = ("features.n_mels=32", "model={name: efficientnet, eff_b: 0, width: 0.5, depth: 0.25}")
     message = r"audio_model\.pth: the weights do not fit the conf's model; .*of another shape: effnet\._conv_stem"
