@@ -112,6 +112,8 @@ def load_any(path: Path, scaler_range: tuple[float, float] | None = None) -> Sys
     """
     from desed_task.experiment import system_of
     from desed_task.published.checkpoint import read_checkpoint
+    from desed_task.published.tagger_families import ANOTHER, family_of
+    from desed_task.published.tagger_files import weights_in
     from desed_task.tagging import TASK, tagger_of
     from desed_task.training.module import CHECKPOINT_KEY
     from desed_task.training.run_folder import find_checkpoint
@@ -121,6 +123,12 @@ def load_any(path: Path, scaler_range: tuple[float, float] | None = None) -> Sys
         raise CheckpointError(f"{path}: no such checkpoint; name a run folder (version_N) or a .ckpt file")
     checkpoint = read_checkpoint(path)
     described = checkpoint.get(CHECKPOINT_KEY)
+    if described is None and (family := family_of(weights_in(checkpoint))) is not ANOTHER:
+        raise CheckpointError(
+            f"{path}: weights of {family.name}, which do not say their classes and features; make a bundle of them "
+            f"with `python recipes/export_onnx.py --checkpoint {path} --conf_file CONF --output DIR`, where CONF is that of "
+            f"the network"
+        )
     if not isinstance(described, dict) or described.get("task") != TASK:
         return system_of(checkpoint, path, scaler_range)
     if scaler_range is not None:

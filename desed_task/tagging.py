@@ -241,6 +241,21 @@ def build_tagging_module(
     return module, loaded
 
 
+def published_tagger(path: Path, options: TaggingOptions) -> tuple[Tagger, InitialWeights]:
+    """The tagger of a conf with the weights, head included, of a published file, in eval mode on the CPU; the report.
+
+    CheckpointError when the file is of another network, other features or other classes.
+    """
+    model = build_model(options).eval()
+    loaded = load_initial(model, path, options.features)
+    if loaded.head:
+        raise CheckpointError(
+            f"{path}: has no head for the {len(options.labels)} classes of the conf ({loaded.head[0]}); name a conf of "
+            f"the network as it was published, or train with --init_from"
+        )
+    return build_tagger(options, {MODEL: model}), loaded
+
+
 def _load_initial(model: nn.Module, options: TaggingOptions) -> InitialWeights | None:
     path = options.training.init_from
     return initialise(model, options.features) if path is None else load_initial(model, path, options.features)

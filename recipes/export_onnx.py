@@ -4,14 +4,18 @@
     python recipes/export_onnx.py --checkpoint exp/tagging/version_0 --output bundles/tagger
     python recipes/export_onnx.py --checkpoint C --output DIR --model teacher --audio recordings/
     python recipes/export_onnx.py --checkpoint C --output DIR --postprocessing out/tuned.yaml
+    python recipes/export_onnx.py --checkpoint Cnn14.pth --conf_file confs/tagging/audioset_cnn14.yaml --output DIR
 
 Real recordings (--audio) make the check stricter; without any, synthetic ones are heard. Taggers hear recordings in
-chunks of one length, so their graphs are made for that length.
+chunks of one length, so their graphs are made for that length. A published tagger's file (PANNs, AST, PSLA ...) holds
+weights alone: its classes and features, and how it hears recordings, are those of --conf_file, whose data is not read.
 """
 
 from __future__ import annotations
 
 import json
+import logging
+from argparse import Namespace
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -23,18 +27,23 @@ from desed_task.audio.reading import read_waveform
 from desed_task.bundle import MODEL_FILE, Bundle
 from desed_task.chunking import Chunking
 from desed_task.command_line import RecipeParser, add_scaler_range, run_recipe, scaler_range_of, show
+from desed_task.errors import OptionsError
 from desed_task.export import export_bundle
 from desed_task.listening import choose_model, load_any
+from desed_task.options import read_options
 from desed_task.postprocessing.pipeline import read_postprocessing
 from desed_task.system import System, SystemOptions, build_frontend
+from desed_task.tagging import TaggingOptions, published_tagger
 from desed_task.training.run_folder import code_version, find_checkpoint
+
+_LOG = logging.getLogger(__name__)
 
 
 def main(argv: Sequence[str]) -> int:
     """Export, and print what was measured."""
     arguments = _parser().parse_args(argv)
     checkpoint = find_checkpoint(arguments.checkpoint)
-    system = load_any(checkpoint, scaler_range_of(arguments))
+    system = _load(arguments, checkpoint)
     model_name, model = choose_model(system, arguments.model, checkpoint)
     tuned: Path | None = arguments.postprocessing
     postprocessing = system.options.postprocessing if tuned is None else read_postprocessing(tuned, system.labels)
@@ -55,10 +64,22 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
+def _load(arguments: Namespace, checkpoint: Path) -> System[Any]:
+    if arguments.conf_file is None:
+        if arguments.set:
+            raise OptionsError("--set: replaces a key of --conf_file, which is missing")
+        return load_any(checkpoint, scaler_range_of(arguments))
+    tagger, loaded = published_tagger(checkpoint, read_options(arguments.conf_file, TaggingOptions, arguments.set))
+    _LOG.info("%s", loaded)
+    return tagger
+
+
 def _parser() -> RecipeParser:
     parser = RecipeParser(description="Export the model of a checkpoint as a bundle.")
     parser.add_argument("--checkpoint", type=Path, required=True, help="a checkpoint, or a run folder")
     parser.add_argument("--output", type=Path, required=True, help="folder of the bundle; an older bundle is replaced")
+    parser.add_argument("--conf_file", type=Path, help="conf of a published tagger, whose file holds weights alone")
+    parser.add_argument("--set", action="append", default=[], metavar="A.B=C", help="replace one key of --conf_file")
     parser.add_argument("--model", choices=("student", "teacher"), help="which of a detector's models (the student)")
     parser.add_argument("--postprocessing", type=Path, help="tuned.yaml in place of the checkpoint's post-processing")
     parser.add_argument("--audio", type=Path, nargs="+", default=[], help="recordings, or folders of them, to check on")

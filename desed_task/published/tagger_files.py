@@ -37,6 +37,11 @@ def read_tagger_weights(path: Path) -> dict[str, Tensor]:
     return _without_prefix(weights)
 
 
+def weights_in(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Those of a checkpoint that was read, by the names that families are known by; none, where it has none."""
+    return _without_prefix(_place(checkpoint))
+
+
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
     from safetensors.torch import load_file
 
@@ -59,7 +64,7 @@ def _place(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
 
 def _without_prefix(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     for prefix in _PREFIXES:
-        if all(name.startswith(prefix) for name in weights):
+        if weights and all(name.startswith(prefix) for name in weights):
             return _without_prefix({name.removeprefix(prefix): values for name, values in weights.items()})
     return weights
 

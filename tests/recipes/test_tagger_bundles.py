@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tagger_checkpoints import FAMILIES, write_tagger
+from tagger_checkpoints import FAMILIES, tagger_options, write_tagger
 from tagging_clips import write_clips
 
 from benchmarks.parity import running_service
@@ -19,6 +19,7 @@ from desed_task.bundle import read_bundle
 from desed_task.chunking import Chunking
 from desed_task.errors import CheckpointError
 from desed_task.listening import Listener, load_any, open_bundle, open_checkpoint
+from desed_task.options import write_options
 from desed_task.parity import PARITY_TOLERANCE
 from recipes import export_onnx
 from serving.tagging import tag
@@ -80,6 +81,29 @@ def test_a_tagger_is_heard_everywhere_as_in_torch(
             dict(zip(labels, expected.tolist(), strict=True)), abs=TOLERANCE
         )
         assert ("events" in line) is (family not in WITHOUT_FRAMES)
+
+
+def test_a_published_file_becomes_a_bundle_by_the_conf_of_its_network(tmp_path: Path, recordings: list[Path]) -> None:
+    ours = write_tagger("cnn14", tmp_path / "ours.ckpt")
+    published, conf = tmp_path / "published.pth", tmp_path / "conf.yaml"
+    torch.save({"iteration": 600_000, "model": torch.load(ours, weights_only=False)["model"]}, published)
+    write_options(tagger_options("cnn14"), conf)
+    arguments = ["--checkpoint", str(published), "--output", str(tmp_path / "bundle")]
+    with pytest.raises(CheckpointError, match=r"weights of PANNs, which do not say .* --conf_file CONF"):
+        export_onnx.main(arguments)
+    assert export_onnx.main([*arguments, "--conf_file", str(conf)]) == 0
+    by_torch = hear(open_checkpoint(ours, device="cpu"), recordings)
+    np.testing.assert_allclose(hear(open_bundle(tmp_path / "bundle", "cpu"), recordings), by_torch, atol=TOLERANCE)
+
+
+def test_a_published_file_of_other_classes_is_no_bundle(tmp_path: Path) -> None:
+    ours, conf = write_tagger("cnn14", tmp_path / "ours.ckpt"), tmp_path / "conf.yaml"
+    torch.save({"model": torch.load(ours, weights_only=False)["model"]}, tmp_path / "published.pth")
+    write_options(tagger_options("cnn14"), conf)
+    arguments = ["--checkpoint", str(tmp_path / "published.pth"), "--conf_file", str(conf)]
+    with pytest.raises(CheckpointError, match="no head for the 2 classes of the conf"):
+        export_onnx.main([*arguments, "--set", "labels=[a, b]", "--output", str(tmp_path / "bundle")])
+    assert not (tmp_path / "bundle").exists()
 
 
 def test_the_bundle_says_what_the_tagger_is(tmp_path: Path) -> None:
