@@ -126,8 +126,8 @@ def load_any(path: Path, scaler_range: tuple[float, float] | None = None) -> Sys
     if described is None and (family := family_of(weights_in(checkpoint))) is not ANOTHER:
         raise CheckpointError(
             f"{path}: weights of {family.name}, which do not say their classes and features; make a bundle of them "
-            f"with `python recipes/export_onnx.py --checkpoint {path} --conf_file CONF --output DIR`, where CONF is that of "
-            f"the network"
+            f"with `python recipes/export_onnx.py --checkpoint {path} --conf_file CONF --output DIR`, CONF that of the "
+            f"network"
         )
     if not isinstance(described, dict) or described.get("task") != TASK:
         return system_of(checkpoint, path, scaler_range)
