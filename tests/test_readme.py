@@ -194,6 +194,7 @@ def test_training_exporting_and_serving_as_in_the_readme(project: Path, shell: S
     assert (shell.folder / "exp" / "tuned_bundle" / "bundle.json").is_file()
 
 
+@pytest.mark.slow
 def test_tagging_as_in_the_readme(project: Path, shell: Shell) -> None:
     scenes = next(line for line in block_with(project, "confs/sed/demo.yaml") if "confs/soundscapes/demo.yaml" in line)
     for line in [scenes, *block_with(project, TAGGING)]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import islice
@@ -35,6 +36,12 @@ class TaggingSet:
     clip_set: ClipSet
     store: PackedStore | JoinedStore
     truth: NDArray[np.bool_]
+
+    @property
+    def key(self) -> str:
+        """Its name and its very clips: what was said of others is not of this set."""
+        listed = "\n".join(self.store.audio_ids).encode()
+        return f"{self.name} {hashlib.sha256(listed).hexdigest()[:16]}"
 
     def logits(
         self, tagger: Tagger, model: nn.Module, frontend: Frontend, device: torch.device, ranks: Ranks = ALONE

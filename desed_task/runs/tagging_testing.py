@@ -12,6 +12,7 @@ stored in the checkpoints. Epochs are selected, and speak for the ensemble, with
 from __future__ import annotations
 
 import logging
+import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -79,12 +80,8 @@ def test_taggers(
         said = {name: _said(load_tagger(path), sets, device) for name, path in checkpoints.items()}
     ensembles = {name: _mean(state) for name, state in last.get(ENSEMBLES_KEY, {}).items()}
     if ensembles:
-        # Whoever moved validation or evaluation sets since has no ensemble of them.
-        said["ensemble"] = {
-            name: dict(zip(of_set.store.audio_ids, ensembles[name], strict=True))
-            for name, of_set in sets.items()
-            if name in ensembles and len(ensembles[name]) == len(of_set.store)
-        }
+        said["ensemble"] = _of_these_clips(ensembles, sets)
+    shutil.rmtree(folder / METRICS, ignore_errors=True)  # of an earlier test, perhaps of other sets
     estimated = any(reading.estimated for reading in (training, inference) if reading is not None)
     reports: dict[str, dict[str, TagReport]] = {}
     for system, of_sets in said.items():
@@ -132,6 +129,19 @@ def _mean(state: Mapping[str, Any]) -> NDArray[np.float32]:
     ensemble = RunningEnsemble()
     ensemble.restore(state)
     return ensemble.mean().astype(np.float32)
+
+
+def _of_these_clips(
+    ensembles: Mapping[str, NDArray[np.float32]], sets: Mapping[str, TaggingSet]
+) -> dict[str, Probabilities]:
+    """Set -> what the ensemble says; a set whose clips have changed since the training has none."""
+    said: dict[str, Probabilities] = {}
+    for name, of_set in sets.items():
+        if of_set.key in ensembles:
+            said[name] = dict(zip(of_set.store.audio_ids, ensembles[of_set.key], strict=True))
+        else:
+            LOG.warning("%s: not the clips that the epochs were asked about, so there is no ensemble of it", name)
+    return said
 
 
 def _write_average(

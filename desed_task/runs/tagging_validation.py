@@ -45,12 +45,14 @@ class TaggingValidation:
         return self._figures(stacked(logits), self._latest, of_set.truth)
 
     def predict_sets(self, model: nn.Module, frontend: Frontend) -> Mapping[str, NDArray[np.float32]]:
-        """Name of a set -> (clips, classes) probabilities; the validation set's are those that were just judged."""
-        said = {} if self._latest is None else {VALIDATION: self._latest}
+        """Key of a set -> (clips, classes) probabilities; the validation set's are those that were just judged."""
+        said = {}
         for name, of_set in self._sets.items():
-            if name != VALIDATION:
+            if name == VALIDATION and self._latest is not None:
+                said[of_set.key] = self._latest
+            else:
                 logits = of_set.logits(self._around, model, frontend, self._device, self._ranks)
-                said[name] = stacked(probabilities(logits))
+                said[of_set.key] = stacked(probabilities(logits))
         return said
 
     def _figures(

@@ -6,12 +6,10 @@ import json
 import logging
 import shutil
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from tagging_clips import CONF, write_tagging
 from training_process import Brakes, training
 
@@ -23,13 +21,6 @@ from recipes import enhance_labels, evaluate
 from recipes.cross_fit import main
 
 PARTS = {"train": 12, "validation": 4, "eval": 4}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _threads_as_before() -> Iterator[None]:
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +90,7 @@ def assert_same_scores(one: ClipScores, other: ClipScores) -> None:
     assert np.array_equal(one.folds, other.folds)
 
 
+@pytest.mark.slow
 def test_a_killed_series_goes_on_and_ends_with_the_same_scores(
     conf: Path, fitted: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

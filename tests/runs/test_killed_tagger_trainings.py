@@ -12,12 +12,10 @@ import random
 import shutil
 import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from same_training import assert_same_training, differences
 from tagging_clips import CONF, write_tagging
 from training_process import Brakes, training
@@ -38,13 +36,6 @@ augmentations:
   - {name: mixup, domain: normalised, probability: 0.5}
   - {name: spec_augment, domain: normalised, probability: 0.5, max_bands: 2, max_frames: 4}
 """
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _threads_as_before() -> Iterator[None]:
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

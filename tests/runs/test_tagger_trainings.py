@@ -6,7 +6,7 @@ from __future__ import annotations
 import csv
 import json
 import logging
-from collections.abc import Iterator
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -36,13 +36,6 @@ from recipes.train_tagging import main
 
 # A network without batch norm: nothing of it changes when nothing is learned.
 LINEAR = "{name: linear, n_layers: 1, hidden_dim: 8, dropout: 0.1}"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _threads_as_before() -> Iterator[None]:
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
@@ -335,3 +328,19 @@ def test_a_key_that_says_nothing_is_refused(conf: Path, tmp_path: Path, key: str
 )
 def test_missing_data_is_one_sentence(conf: Path, tmp_path: Path, key: str, message: str) -> None:
     refused(conf, tmp_path / "exp", CorpusError, message, key)
+
+
+def test_an_ensemble_is_not_taken_for_one_of_other_clips(
+    conf: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    shutil.copytree(conf.parent, tmp_path / "data")
+    run = train(tmp_path / "data" / "conf.yaml", tmp_path / "exp")
+    assert (run / "metrics_test" / "ensemble" / "eval").is_dir()
+    table = tmp_path / "data" / "clips.csv"
+    first = next(line for line in table.read_text().splitlines() if ",eval," in line)
+    table.write_text(table.read_text().replace(f"{first}\n", ""))
+    (run / "results.csv").unlink()
+    assert main(["--resume_from", str(run), "-e", str(tmp_path / "exp"), "--device", "cpu"]) == 0
+    assert "eval: not the clips that the epochs were asked about" in caplog.text
+    assert {path.name for path in (run / "metrics_test" / "ensemble").iterdir()} == {"validation"}
+    assert {path.name for path in (run / "metrics_test" / "best").iterdir()} == {"validation", "eval"}

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from same_training import logged
 from tagging_clips import CONF, write_tagging
 from torchrun_training import torchrun
@@ -21,13 +19,6 @@ from recipes.train_tagging import main
 SAME_IN_BOTH = CONF.replace("      waveform_mixup: {}\n", "").replace(
     "width: 0.0625", "width: 0.0625, dropout: 0.0, block_dropout: 0.0"
 )
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _threads_as_before() -> Iterator[None]:
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
