@@ -197,6 +197,7 @@ def test_training_exporting_and_serving_as_in_the_readme(project: Path, shell: S
 @pytest.mark.slow
 def test_tagging_as_in_the_readme(project: Path, shell: Shell) -> None:
     scenes = next(line for line in block_with(project, "confs/sed/demo.yaml") if "confs/soundscapes/demo.yaml" in line)
+    shell.further = {"benchmarks/tagging_metrics.py": ["--size", "small"]}
     for line in [scenes, *block_with(project, TAGGING)]:
         shell.run(line)
     tagged = json.loads((shell.folder / "exp" / "tagged" / "report.json").read_text())

@@ -105,7 +105,8 @@ def draw_steps() -> list[int]:
     return sorted(random.SystemRandom().sample(range(3, EPOCHS * STEPS), 3))
 
 
-@pytest.mark.parametrize("kill", [0, pytest.param(1, marks=pytest.mark.slow), pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("kill", [0, 1, 2])
 def test_killed_at_any_step_a_tagger_ends_as_if_it_never_was(
     start: list[str], whole: Path, run: Path, tmp_path: Path, kill: int
 ) -> None:

@@ -126,6 +126,7 @@ def refused(argv: list[str], folder: Path, **brakes: Any) -> str:
     return said
 
 
+@pytest.mark.slow
 def test_clips_that_cannot_be_shared_are_refused_in_one_sentence(start: list[str], tmp_path: Path) -> None:
     odd = ["--set", "data.train.1.batch_size=1", "--log_dir", str(tmp_path / "exp")]
     said = refused([*start, *odd], tmp_path / "torchrun")
