@@ -17,15 +17,16 @@ import json
 import logging
 from argparse import Namespace
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from desed_task.audio.containers import find_recordings
 from desed_task.audio.reading import read_waveform
 from desed_task.bundle import MODEL_FILE, Bundle
-from desed_task.chunking import Chunking
+from desed_task.chunking import Chunking, ClipPooling
 from desed_task.command_line import RecipeParser, add_scaler_range, run_recipe, scaler_range_of, show
 from desed_task.errors import OptionsError
 from desed_task.export import export_bundle
@@ -35,6 +36,7 @@ from desed_task.postprocessing.pipeline import read_postprocessing
 from desed_task.system import System, SystemOptions, build_frontend
 from desed_task.tagging import TaggingOptions, published_tagger
 from desed_task.training.run_folder import code_version, find_checkpoint
+from desed_task.views import View
 
 _LOG = logging.getLogger(__name__)
 
@@ -45,6 +47,7 @@ def main(argv: Sequence[str]) -> int:
     checkpoint = find_checkpoint(arguments.checkpoint)
     system = _load(arguments, checkpoint)
     model_name, model = choose_model(system, arguments.model, checkpoint)
+    view = _view_of(system, arguments.clip_scores)
     tuned: Path | None = arguments.postprocessing
     postprocessing = system.options.postprocessing if tuned is None else read_postprocessing(tuned, system.labels)
     files = [file for place in arguments.audio for file in (find_recordings(place) if place.is_dir() else [place])]
@@ -53,10 +56,10 @@ def main(argv: Sequence[str]) -> int:
         model_id=arguments.id or arguments.output.absolute().name,
         version=arguments.version,
         labels=system.labels,
-        windowing=system.windowing,
+        windowing=view,
         postprocessing=postprocessing,
         provenance=_provenance(system, checkpoint, model_name, tuned),
-        fixed_view=isinstance(system.windowing, Chunking),
+        fixed_view=isinstance(view, Chunking),
     )
     frontend = build_frontend(system.options, exportable=True)
     written = export_bundle(model, frontend, system.frontend, bundle, arguments.output, recordings)
@@ -74,6 +77,15 @@ def _load(arguments: Namespace, checkpoint: Path) -> System[Any]:
     return tagger
 
 
+def _view_of(system: System[SystemOptions], clip_scores: ClipPooling | None) -> View:
+    """How the system hears recordings, with another pooling of a tagger's chunks where one is asked for."""
+    if clip_scores is None:
+        return system.windowing
+    if not isinstance(system.windowing, Chunking):
+        raise OptionsError("--clip_scores: is of taggers; a detector's clip scores are the largest of its windows")
+    return replace(system.windowing, clip_scores=clip_scores)
+
+
 def _parser() -> RecipeParser:
     parser = RecipeParser(description="Export the model of a checkpoint as a bundle.")
     parser.add_argument("--checkpoint", type=Path, required=True, help="a checkpoint, or a run folder")
@@ -82,6 +94,9 @@ def _parser() -> RecipeParser:
     parser.add_argument("--set", action="append", default=[], metavar="A.B=C", help="replace one key of --conf_file")
     parser.add_argument("--model", choices=("student", "teacher"), help="which of a detector's models (the student)")
     parser.add_argument("--postprocessing", type=Path, help="tuned.yaml in place of the checkpoint's post-processing")
+    parser.add_argument(
+        "--clip_scores", choices=get_args(ClipPooling), help="a tagger's chunks -> recording (as in its conf)"
+    )
     parser.add_argument("--audio", type=Path, nargs="+", default=[], help="recordings, or folders of them, to check on")
     parser.add_argument("--id", help="name of the model (that of the output folder)")
     parser.add_argument("--version", default="1", help="version of the model")

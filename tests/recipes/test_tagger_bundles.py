@@ -17,7 +17,7 @@ from benchmarks.parity import running_service
 from desed_task.audio.reading import read_waveform
 from desed_task.bundle import read_bundle
 from desed_task.chunking import Chunking
-from desed_task.errors import CheckpointError
+from desed_task.errors import CheckpointError, OptionsError
 from desed_task.listening import Listener, load_any, open_bundle, open_checkpoint
 from desed_task.options import write_options
 from desed_task.parity import PARITY_TOLERANCE
@@ -140,3 +140,13 @@ def test_a_checkpoint_says_itself_what_it_is(small_checkpoint: Path, tmp_path: P
         open_checkpoint(tagger, "teacher", "cpu")
     with pytest.raises(CheckpointError, match="is a tagger, whose front-end it stores; leave the flag out"):
         load_any(tagger, (0.0, 1.0))
+
+
+def test_a_bundle_may_pool_its_chunks_otherwise(tmp_path: Path, small_checkpoint: Path) -> None:
+    checkpoint = write_tagger("cnn14", tmp_path / "tagger.ckpt")
+    argv = ["--checkpoint", str(checkpoint), "--output", str(tmp_path / "bundle"), "--clip_scores", "max"]
+    assert export_onnx.main(argv) == 0
+    view = read_bundle(tmp_path / "bundle").windowing
+    assert isinstance(view, Chunking) and view.clip_scores == "max"
+    with pytest.raises(OptionsError, match="--clip_scores: is of taggers"):
+        export_onnx.main(["--checkpoint", str(small_checkpoint), *argv[2:]])
