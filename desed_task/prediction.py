@@ -54,11 +54,8 @@ def predict_clip_logits(
     batch_windows: int | None = None,
 ) -> dict[str, NDArray[np.float32]]:
     """As `predict`: audio_id -> the clip's logits (classes,), pooled by the view; what a validation loss is made of."""
-    with _evaluating(model):
-        return {
-            heard.audio_id: view.pool(heard.logits)
-            for heard in _hear(model, frontend, waveforms, view, device, batch_windows, with_frames=False)
-        }
+    windows = predict_window_logits(model, frontend, waveforms, view, device, batch_windows)
+    return {audio_id: view.pool(logits) for audio_id, logits in windows.items()}
 
 
 def predict_window_logits(

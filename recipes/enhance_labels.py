@@ -21,11 +21,9 @@ each threshold p and each t of type1, type2 and type1_2:
 
 from __future__ import annotations
 
-import csv
-import io
 import logging
 from argparse import Namespace
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,6 +34,7 @@ from desed_task.command_line import RecipeParser, run_recipe, show
 from desed_task.data.corpora.class_tables import ClassTable, read_class_table
 from desed_task.errors import DesedTaskError, OptionsError
 from desed_task.formats.clip_scores import CLIP_SCORES_SUFFIX, ClipScores, read_clip_scores, write_clip_scores
+from desed_task.formats.whole_files import write_csv, write_text
 from desed_task.labelling.class_balance import sampling_weights
 from desed_task.labelling.enhancement import (
     FSD50K_SKIPPED,
@@ -99,7 +98,7 @@ def _enhance_at(threshold: Threshold, probs: Probs, job: _Job, soft: bool) -> No
     for kind, added in enhancement.added.items():
         whole = job.labels.union(added).per_clip()
         path = job.path(f"_{kind}_{threshold}{job.clips.path.suffix}")
-        _write_text(job.clips.text_with(whole, job.table.mids, job.table.names), path)
+        write_text(job.clips.text_with(whole, job.table.mids, job.table.names), path)
         write_weights(sampling_weights(whole, len(job.table.mids)), weight_path(path))
         if soft:
             targets = soft_targets(job.labels, added, probs)
@@ -207,7 +206,7 @@ def _write_class_report(enhancement: Enhancement, limits: NDArray[np.float64], t
         for index, (mid, name) in enumerate(zip(job.table.mids, job.table.names, strict=True))
     ]
     header = ("index", "mid", "display_name", "clips", "threshold", *(f"added_{kind}" for kind in added), "clips_after")
-    _write_csv([header, *rows], job.path(f"_enhancement_{threshold}.csv"))
+    write_csv([header, *rows], job.path(f"_enhancement_{threshold}.csv"))
 
 
 def _write_label_errors(job: _Job) -> None:
@@ -216,7 +215,7 @@ def _write_label_errors(job: _Job) -> None:
     columns = zip(errors.child, errors.parent, errors.num_clips, errors.num_without_parent, strict=True)
     rows = [(mids[c], names[c], mids[p], names[p], clips, without) for c, p, clips, without in columns]
     header = ("mid", "display_name", "parent_mid", "parent_name", "clips", "clips_without_parent")
-    _write_csv([header, *rows], job.path("_label_errors.csv"))
+    write_csv([header, *rows], job.path("_label_errors.csv"))
 
 
 def _counts(threshold: str, enhancement: Enhancement) -> str:
@@ -226,18 +225,6 @@ def _counts(threshold: str, enhancement: Enhancement) -> str:
         for kind, added in enhancement.added.items()
     ]
     return f"threshold {threshold}: {before} labels -> {', '.join(parts)}"
-
-
-def _write_csv(rows: Iterable[Sequence[object]], path: Path) -> None:
-    with io.StringIO(newline="") as stream:
-        csv.writer(stream, lineterminator="\n").writerows(rows)
-        _write_text(stream.getvalue(), path)
-
-
-def _write_text(text: str, path: Path) -> None:
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
 
 
 def _parser() -> RecipeParser:

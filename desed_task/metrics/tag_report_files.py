@@ -9,13 +9,12 @@ best_single_result.csv, wa_result.csv, ensemble_result.csv      one figure per l
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from desed_task.formats.whole_files import write_csv, write_text
 from desed_task.metrics.tag_report import TagReport
 
 RESULTS_COLUMNS = ("Model", "mAP", "mAUC", "dprime", "ckpt_path")
@@ -40,30 +39,17 @@ def write_tag_report(report: TagReport, folder: Path) -> None:
         (label, one.num_clips, one.average_precision, one.auc, one.dprime, one.tagging_f1, one.best_threshold)
         for label, one in report.per_class.items()
     ]
-    _write_csv([CLASS_COLUMNS, *rows], folder / "per_class.csv")
-    _write_text(json.dumps(report.to_json(), indent=2, allow_nan=False) + "\n", folder / "report.json")
+    write_csv([CLASS_COLUMNS, *rows], folder / "per_class.csv")
+    write_text(json.dumps(report.to_json(), indent=2, allow_nan=False) + "\n", folder / "report.json")
 
 
 def write_results(rows: Iterable[ResultRow], path: Path) -> None:
     """The table of several checkpoints under the published header."""
     cells = [(row.model, row.report.map, row.report.mauc, row.report.dprime, row.ckpt_path) for row in rows]
-    _write_csv([RESULTS_COLUMNS, *cells], path)
+    write_csv([RESULTS_COLUMNS, *cells], path)
 
 
 def write_result_lines(reports: Sequence[TagReport], path: Path) -> None:
     """mAP and mAUC of each report, one figure per line: of the validation set, then of the evaluation set."""
     figures = [figure for report in reports for figure in (report.map, report.mauc)]
-    _write_text("".join(f"{float('nan') if figure is None else figure:.18e}\n" for figure in figures), path)
-
-
-def _write_csv(rows: Iterable[Sequence[object]], path: Path) -> None:
-    """None as an empty cell, names with commas in quotes."""
-    with io.StringIO(newline="") as stream:
-        csv.writer(stream, lineterminator="\n").writerows(rows)
-        _write_text(stream.getvalue(), path)
-
-
-def _write_text(text: str, path: Path) -> None:
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
+    write_text("".join(f"{float('nan') if figure is None else figure:.18e}\n" for figure in figures), path)
