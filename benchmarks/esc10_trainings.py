@@ -26,7 +26,7 @@ FAMILIES: Mapping[str, str] = {
     "DenseNet": "{name: densenet, blocks: [3, 6, 6, 3], growth_rate: 16, width: 32}",
     "EfficientNet-B0, 4 heads (PSLA)": "{name: efficientnet, eff_b: 0, width: 0.4, depth: 0.5, "
     "batch_norm_momentum: 0.1, drop_connect: 0}",
-    "MobileNetV3 (EfficientAT)": "{name: mobilenet, width: 0.4}",
+    "MobileNetV3 (EfficientAT)": "{name: mobilenet, width: 0.4, batch_norm_momentum: 0.1}",
     "Cnn6 (PANNs)": "{name: cnn14, architecture: cnn6, width: 0.25}",
     "AST": "{name: ast, model_size: tiny224, depth: 4, fstride: 16, tstride: 16}",
     "TALtrans": "{name: taltrans, embedding_size: 256}",

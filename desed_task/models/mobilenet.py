@@ -53,6 +53,12 @@ class MobileNetOptions(Options):
     name: Literal["mobilenet"] = "mobilenet"
     width: float = Field(1.0, gt=0, description="Factor of all channels: 0.4 is mn04, 1 is mn10, 4 is mn40.")
     dropout: float = Field(0.2, ge=0, lt=1, description="Dropout before the last layer.")
+    batch_norm_momentum: float = Field(
+        0.01,
+        gt=0,
+        le=1,
+        description="Share of the newest batch in the running statistics; .01 as published, too slow for small data.",
+    )
 
     @property
     def time_pooling(self) -> int:
@@ -99,7 +105,7 @@ class MobileNet(nn.Module):
         super().__init__()
         options.require_fit(shape)
         self.options = options
-        self.features, channels = _build_features(options.width)
+        self.features, channels = _build_features(options.width, options.batch_norm_momentum)
         hidden = InvertedResidualConfig.adjust_channels(_HIDDEN_CHANNELS, options.width)
         self.classifier = nn.Sequential(
             nn.AdaptiveAvgPool2d(1),
@@ -120,9 +126,9 @@ class MobileNet(nn.Module):
             return Predictions(strong, self.classifier(x))
 
 
-def _build_features(width: float) -> tuple[nn.Sequential, int]:
+def _build_features(width: float, momentum: float) -> tuple[nn.Sequential, int]:
     """(batch, 1, mel_bands, mel_frames) -> (batch, channels, bands left, frames), and the number of channels."""
-    norm = partial(nn.BatchNorm2d, eps=1e-3, momentum=0.01)
+    norm = partial(nn.BatchNorm2d, eps=1e-3, momentum=momentum)
     block = partial(InvertedResidual, norm_layer=norm, se_layer=_ConcurrentSqueezeExcitation)
     settings = [InvertedResidualConfig(*row, dilation=1, width_mult=width) for row in _BLOCKS]
     first, last = settings[0].input_channels, settings[-1].out_channels

@@ -234,3 +234,9 @@ def test_defaults_are_the_published_networks() -> None:
     assert Cnn14Options().channels == (64, 128, 256, 512, 1024, 2048)
     tal = TALTransOptions()
     assert (tal.n_conv_layers, tal.n_pool_layers, tal.n_trans_layers, tal.pooling) == (10, 5, 2, "lin")
+
+
+def test_statistics_of_mobilenet_move_as_fast_as_asked() -> None:
+    model = on_meta(MobileNet, MobileNetOptions(width=0.1, batch_norm_momentum=0.1), EFFICIENTAT)
+    norms = [part for part in model.modules() if isinstance(part, nn.BatchNorm2d)]
+    assert norms and {(norm.momentum, norm.eps) for norm in norms} == {(0.1, 1e-3)}
