@@ -10,7 +10,7 @@ import torch
 
 from desed_task.command_line import RecipeParser
 from desed_task.errors import OptionsError
-from desed_task.options import read_options
+from desed_task.runs.conf import read_tagging_conf
 from desed_task.runs.seeds import train_seeds
 from desed_task.runs.tagging import TAGGING
 from desed_task.runs.train import resume, train
@@ -81,7 +81,7 @@ def named_keys(arguments: Namespace) -> list[str]:
 
 
 def _read_options(arguments: Namespace) -> TaggingOptions:
-    return read_options(arguments.conf_file, TaggingOptions, arguments.set)
+    return read_tagging_conf(arguments.conf_file, arguments.set)
 
 
 def device_of(name: str, ranks: Ranks) -> torch.device:
