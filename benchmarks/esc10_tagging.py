@@ -120,7 +120,7 @@ def recordings_of(audio_ids: Sequence[str]) -> list[str]:
 
 
 def _families(results: Results, families: Mapping[str, str]) -> list[dict[str, Any]]:
-    rows, lines = [], ["| family | accuracy | over clips | mAP | over clips |", "|---|---|---|---|---|"]
+    rows, lines = [], ["| family | accuracy | over recordings | mAP | over recordings |", "|---|---|---|---|---|"]
     for family in families:
         trainings = [training for training in family_trainings(families) if training.system == family]
         cells = [family]

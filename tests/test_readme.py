@@ -73,8 +73,8 @@ START_SECONDS = 60.0
 SHARED = {"ESC10": "esc10", "STUDENT2021": "reference/dcase2021_student"}
 BASELINE, FEW_LABELS, EVALUATOR = "recipes/prepare_data.py", "benchmarks/few_labels.py", "benchmarks/evaluation.py"
 SUBMISSION, TUNED, TAGGING = "--submission exp/demo", "exp/esc10_tuned", "confs/tagging/demo.yaml"
-TRAINING = "benchmarks/training.py"
-BLOCKS_BELOW = (BASELINE, FEW_LABELS, EVALUATOR, SUBMISSION, TUNED, TAGGING, TRAINING)
+TRAINING, ESC10_TAGGING = "benchmarks/training.py", "benchmarks/esc10_tagging.py"
+BLOCKS_BELOW = (BASELINE, FEW_LABELS, EVALUATOR, SUBMISSION, TUNED, TAGGING, TRAINING, ESC10_TAGGING)
 TWO_FOLDS = {"recipes/tune_postprocessing.py": ["--folds", "2"]}  # there are four clips
 
 
@@ -237,6 +237,21 @@ def test_results_on_real_recordings_as_in_the_readme(project: Path, shell: Shell
     tuned = json.loads((shell.folder / "exp" / "esc10_tuned_test" / "report.json").read_text())
     assert set(tuned["scorer"]["median_filter_seconds"].values()) != {0.448}
     assert "<svg" in (shell.folder / "exp" / "esc10_leaderboard" / "report.html").read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("recordings", ["ESC10"])
+def test_taggers_of_real_recordings_as_in_the_readme(project: Path, shell: Shell, recordings: str) -> None:
+    small = ["n_epochs=2", "weight_averaging.first_epoch=1", "ensemble.first_epoch=1"]
+    keys = ["model={name: resnet, depth: 10, width: 4}", *(f"training.{key}" for key in small)]
+    flags = ["--families", "ResNet-18", *(word for key in keys for word in ("--set", key))]
+    shell.further = {ESC10_TAGGING: flags}
+    for line in block_with(project, ESC10_TAGGING):
+        shell.run(line)
+    rows = json.loads((shell.folder / "docs" / "results" / "esc10_tagging.json").read_text())
+    assert {"name", "value", "unit", "peer", "peer_value", "ratio", "machine"} <= set(rows[0])
+    names = {row["name"] for row in rows}
+    assert {"esc10 tagging chosen ResNet-18", "esc10 tagging ablation accuracy without mixup"} <= names
 
 
 @pytest.mark.slow
