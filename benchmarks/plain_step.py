@@ -18,6 +18,7 @@ from desed_task.batch import Batch, Inputs
 from desed_task.models.blocks import GLU
 from desed_task.models.crnn import CRNN, CRNNOptions
 from desed_task.models.dropout import Dropout
+from desed_task.models.tagger import InputShape
 
 _RATE, _DECAY, _WEIGHT, _ALPHA = 1e-3, 0.999, 2.0, 0.2
 
@@ -32,7 +33,7 @@ class PlainStep:
         )  # fmt: skip
         self.to_db = AmplitudeToDB(stype="amplitude")
         self.to_db.amin = 1e-5
-        self.student = _plain(CRNN(options, n_mels, num_classes))
+        self.student = _plain(CRNN(options, InputShape(626, n_mels), num_classes))
         self.teacher = copy.deepcopy(self.student).requires_grad_(False)
         self.optimizer = torch.optim.Adam(self.student.parameters(), lr=_RATE, foreach=False, fused=False)
         self.steps = 0

@@ -79,7 +79,7 @@ def time_pieces(module: SedModule, dataset: BatchDataset, precision: str, num_st
         optimizer.zero_grad()
         with torch.autocast(device.type, dtype=half, enabled=precision != "32-true"):
             with watch.piece("mel"):
-                inputs, targets = prepare(batch, module.frontend, module.augmentations, np.random.default_rng(step))
+                inputs, targets = prepare(batch, module.ears, module.augmentations, np.random.default_rng(step))
             with watch.piece("student"):
                 predicted = student(inputs)
             with watch.piece("teacher"), torch.no_grad():

@@ -25,8 +25,10 @@ from torch import Tensor
 from benchmarks.plain_step import PlainStep
 from desed_task.augment.mixup import Mixup, MixupOptions
 from desed_task.batch import Batch, Inputs, Predictions, Targets
+from desed_task.embeddings.ears import Ears
 from desed_task.features.logmel import LogMel, LogMelOptions
 from desed_task.models.crnn import CRNN, CRNNOptions
+from desed_task.models.tagger import InputShape
 from desed_task.training.allocator import keep_freed_memory
 from desed_task.training.sed_module import SedModule
 from desed_task.training.step import Losses, call_plainly, compute_losses, prepare
@@ -87,8 +89,8 @@ def _draw_batch(size: str) -> Batch:
 
 def _build_module(options: TrainingOptions) -> _Alone:
     keep_freed_memory()
-    student, mixup = CRNN(CRNNOptions(), N_MELS, CLASSES), Mixup(MixupOptions())
-    module = _Alone(student, LogMel(LogMelOptions()), options, (mixup,), 1000, lambda _: {}, {})
+    student, mixup = CRNN(CRNNOptions(), InputShape(626, N_MELS), CLASSES), Mixup(MixupOptions())
+    module = _Alone(student, Ears(LogMel(LogMelOptions())), options, (mixup,), 1000, lambda _: {}, {})
     return module.to(memory_format=torch.channels_last).train()
 
 
@@ -130,7 +132,7 @@ def _open_pieces(batch: Batch) -> Step:
             return predictions
 
         start = time.perf_counter()
-        inputs, targets = prepare(batch, module.frontend, module.augmentations, np.random.default_rng(module.steps))
+        inputs, targets = prepare(batch, module.ears, module.augmentations, np.random.default_rng(module.steps))
         start = timed("mel and mixup", start)
         losses: Losses = compute_losses(
             module.sed_student, module.sed_teacher, inputs, targets, module.options, 1.0, call=call

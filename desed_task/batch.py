@@ -1,13 +1,13 @@
 """The four tensor nouns of a training run: Batch -> Inputs -> Predictions, compared with Targets.
 
 Axis order everywhere: (batch, frames, classes). Supervision travels in the data (`has_strong`, `has_weak`), never as a
-position in the batch. `Inputs.mix` and `Targets.mix` take the same partners and weights, so features, embeddings and
-labels cannot drift apart.
+position in the batch. `Inputs.mix` and `Targets.mix` take the same partners and weights, and `mix`, `mask` and `shift`
+act on everything that an `Inputs` holds, so features, embeddings and labels cannot drift apart.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -46,16 +46,86 @@ class Targets:
 
 
 @dataclass(frozen=True)
+class Embedding:
+    """What a pretrained network says of the clips of a batch.
+
+    values: (batch, embedding_frames, embedding_dim); is_timed: whether these frames follow the clip's time, evenly. One
+    of the whole clip is a single frame that is not timed.
+    """
+
+    values: Tensor
+    is_timed: bool
+
+    def to(self, device: torch.device) -> Embedding:
+        """The same on `device`."""
+        return replace(self, values=self.values.to(device, non_blocking=True))
+
+
+@dataclass(frozen=True)
 class Inputs:
-    """What a model hears. mel: (batch, mel_frames, mel_bands); embeddings: name -> (batch, embedding_frames, dim)."""
+    """What a model hears, all of the same clips.
+
+    mel: (batch, mel_frames, mel_bands); embeddings: by embedder; embedder_inputs: by embedder that learns in the same
+    training, what it hears itself: (batch, its mel_frames, its mel_bands), in the stage that `mel` is in.
+    """
 
     mel: Tensor
-    embeddings: Mapping[str, Tensor] = field(default_factory=dict)
+    embeddings: Mapping[str, Embedding] = field(default_factory=dict)
+    embedder_inputs: Mapping[str, Tensor] = field(default_factory=dict)
 
     def mix(self, partner: Tensor, weight: Tensor) -> Inputs:
         """weight[i] * clip i + (1 - weight[i]) * clip partner[i], for everything that is heard."""
-        mixed = {name: _mix(values, partner, weight) for name, values in self.embeddings.items()}
-        return Inputs(_mix(self.mel, partner, weight), mixed)
+        return self._each(lambda values, _: _mix(values, partner, weight))
+
+    def mask(self, hidden: Tensor, mel: Tensor) -> Inputs:
+        """`mel` in place of the features, and embeddings silent (0) at the same times.
+
+        hidden: (batch, mel_frames) bool, the mel frames of which nothing is heard.
+        """
+
+        def silenced(values: Tensor, is_timed: bool) -> Tensor:
+            return torch.where(_at_places(hidden, values.shape[1])[:, :, None], 0.0, values) if is_timed else values
+
+        return replace(self._each(silenced), mel=mel)
+
+    def shift(self, mel_frames: Tensor) -> Inputs:
+        """Everything that is timed, rolled towards the end by (batch,) mel frames or the nearest number of its own."""
+        total = self.mel.shape[1]
+
+        def rolled(values: Tensor, is_timed: bool) -> Tensor:
+            if not is_timed:
+                return values
+            return roll(values, (mel_frames * (values.shape[1] / total)).round().long())
+
+        return self._each(rolled)
+
+    @classmethod
+    def joined(cls, portions: Sequence[Inputs], embeddings: Mapping[str, Embedding]) -> Inputs:
+        """Portions of a batch, one after another, and further embeddings of the whole of it."""
+        first = portions[0]
+        if len(portions) == 1:
+            return replace(first, embeddings={**first.embeddings, **embeddings})
+        own = {
+            name: replace(one, values=torch.cat([portion.embeddings[name].values for portion in portions]))
+            for name, one in first.embeddings.items()
+        }
+        return cls(
+            torch.cat([portion.mel for portion in portions]),
+            {**own, **embeddings},
+            {name: torch.cat([one.embedder_inputs[name] for one in portions]) for name in first.embedder_inputs},
+        )
+
+    def part(self, first: int, step: int) -> Inputs:
+        """The clips first, first + step ..."""
+        return self._each(lambda values, _: values[first::step])
+
+    def _each(self, change: Callable[[Tensor, bool], Tensor]) -> Inputs:
+        """`change` of (values, whether they are timed) for all that is heard."""
+        return Inputs(
+            change(self.mel, True),
+            {name: replace(one, values=change(one.values, one.is_timed)) for name, one in self.embeddings.items()},
+            {name: change(values, True) for name, values in self.embedder_inputs.items()},
+        )
 
 
 @dataclass(frozen=True)
@@ -93,15 +163,20 @@ class Predictions:
 
 @dataclass(frozen=True)
 class Batch:
-    """Clips as they leave the store. waveform: (batch, samples) float32 in [-1, 1]."""
+    """Clips as they leave the store.
+
+    waveform: (batch, samples) float32 in [-1, 1]; embeddings: by embedder, those that were stored beforehand.
+    """
 
     waveform: Tensor
     targets: Targets
     audio_ids: tuple[str, ...]
+    embeddings: Mapping[str, Embedding] = field(default_factory=dict)
 
     def to(self, device: torch.device) -> Batch:
         """The same on `device`."""
-        return Batch(self.waveform.to(device, non_blocking=True), self.targets.to(device), self.audio_ids)
+        embeddings = {name: embedding.to(device) for name, embedding in self.embeddings.items()}
+        return Batch(self.waveform.to(device, non_blocking=True), self.targets.to(device), self.audio_ids, embeddings)
 
     def __len__(self) -> int:
         return len(self.audio_ids)
@@ -111,6 +186,24 @@ def send(values: NDArray[Any], device: torch.device) -> Tensor:
     """An array as a tensor on `device`, which the host does not wait for."""
     on_host = torch.from_numpy(np.ascontiguousarray(values))
     return on_host if device.type == "cpu" else on_host.pin_memory().to(device, non_blocking=True)
+
+
+def roll(values: Tensor, shift: Tensor) -> Tensor:
+    """Each clip along time: what leaves at one end comes in at the other.
+
+    values: (batch, times, n); shift: (batch,), places towards the end.
+    """
+    clips, times = values.shape[:2]
+    if not times:
+        return values
+    source = (torch.arange(times, device=values.device) - shift[:, None]) % times
+    return values[torch.arange(clips, device=values.device)[:, None], source]
+
+
+def _at_places(hidden: Tensor, places: int) -> Tensor:
+    """(batch, mel_frames) as (batch, places): at the mel frame in the middle of each place."""
+    middle = (torch.arange(places, device=hidden.device) + 0.5) * (hidden.shape[1] / places)
+    return hidden[:, middle.long()]
 
 
 def _mix(values: Tensor, partner: Tensor, weight: Tensor) -> Tensor:

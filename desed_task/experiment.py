@@ -27,9 +27,12 @@ from desed_task.data.online_scenes import OnlineScenes
 from desed_task.data.resident import build_excerpts
 from desed_task.data.source import Share, Source
 from desed_task.data.stored_source import StoredSource
+from desed_task.embedders import resolved
+from desed_task.embeddings.ears import Ears
+from desed_task.embeddings.reading import EmbeddingReader
+from desed_task.embeddings.store import open_embeddings
 from desed_task.errors import CheckpointError, CorpusError, OptionsError
 from desed_task.events import EventTable
-from desed_task.features.frontend import Frontend
 from desed_task.features.logmel import LogMelOptions
 from desed_task.labels import LabelSet
 from desed_task.metrics.report import Report, evaluate
@@ -51,11 +54,13 @@ from desed_task.system import (
     System,
     SystemOptions,
     build_augmentations,
-    build_frontend,
+    build_ears,
     build_grid,
     build_model,
     decoded_waveforms,
     describe,
+    embedders_of,
+    load_learning,
     load_models,
     predict_waveforms,
     stored_tree,
@@ -163,7 +168,6 @@ def build_system(options: SedOptions, models: Mapping[str, nn.Module]) -> System
     return System(
         options,
         models,
-        build_frontend(options),
         labels,
         grid,
         Windowing(grid, options.data.clip_seconds, options.data.overlap_frames),
@@ -235,23 +239,47 @@ def build_dataset(
         for number, source in enumerate(options.data.train)
     ]
     num_frames = grid.num_frames(num_samples)
-    return BatchDataset(sources, num_samples, num_frames, len(labels), options.training.seed, share, device)
+    stored = [open_readers(options, clip_set) for clip_set in clip_sets]
+    return BatchDataset(sources, num_samples, num_frames, len(labels), options.training.seed, share, device, stored)
+
+
+def open_readers(options: SedOptions, clip_set: ClipSet) -> dict[str, EmbeddingReader]:
+    """By embedder of mode stored, the embeddings of a set; CorpusError where they are not there or of other clips."""
+    return {
+        name: open_embeddings(embedder.options.store, clip_set, embedder.stored_form())
+        for name, embedder in embedders_of(options).items()
+        if embedder.options.mode == "stored" and embedder.options.store is not None
+    }
+
+
+def with_resolved_embedders(options: SedOptions) -> SedOptions:
+    """The same, in which every embedder says its network itself; what a checkpoint stores. CheckpointError."""
+    return options.model_copy(update={"embedders": {name: resolved(one) for name, one in options.embedders.items()}})
 
 
 def build_module(
-    options: SedOptions, dataset: BatchDataset, validation: Callable[[nn.Module, Frontend], Mapping[str, float]]
+    options: SedOptions,
+    dataset: BatchDataset,
+    validation: Callable[[nn.Module, Ears], Mapping[str, float]],
+    begins: bool = True,
 ) -> SedModule:
-    """The student (seeded), its teacher and their training."""
+    """The student (seeded), its teacher and their training.
+
+    begins: False for a training that goes on, whose checkpoint holds the weights of embedders that learn.
+    """
     seed_everything(options.training.seed, verbose=False)
-    student, frontend = build_model(options), build_frontend(options)
+    student, ears = build_model(options), build_ears(options)
+    if begins:
+        load_learning(student, options)
     return SedModule(
         student,
-        frontend,
+        ears,
         options.training,
         build_augmentations(options),
         dataset.steps_per_epoch,
-        lambda model: validation(model, frontend),
+        lambda model: validation(model, ears),
         {"task": "detection", **describe(options)},
+        {name: one.learning_rate for name, one in options.embedders.items() if one.mode == "learning"},
     )
 
 
@@ -283,8 +311,9 @@ def system_of(checkpoint: Mapping[str, Any], path: Path, scaler_range: ScalerRan
 
 
 def predict_clip_set(system: System[SedOptions], model: nn.Module, clip_set: ClipSet) -> dict[str, Scores]:
-    """Scores of every clip, decoded from its file as the service decodes it."""
-    return predict_waveforms(system, model, as_evaluated(decoded_waveforms(clip_set, system.grid.sample_rate), system))
+    """Scores of every clip, decoded from its file as the service decodes it; stored embeddings are read."""
+    waveforms = as_evaluated(decoded_waveforms(clip_set, system.grid.sample_rate), system)
+    return predict_waveforms(system, model, waveforms, open_readers(system.options, clip_set))
 
 
 def as_evaluated(

@@ -16,7 +16,7 @@ from __future__ import annotations
 import copy
 import io
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,8 +26,9 @@ from torch import Tensor, nn
 from torch.jit._trace import TracerWarning
 
 from desed_task.audio.reading import Waveform
-from desed_task.batch import Inputs, Predictions
+from desed_task.batch import Predictions
 from desed_task.bundle import Bundle, write_bundle
+from desed_task.embeddings.ears import Ears
 from desed_task.errors import BundleError
 from desed_task.graph_contract import INPUT_NAME, STRONG_NAME, WEAK_NAME
 from desed_task.parity import PARITY_TOLERANCE, describe_parity, measure_parity
@@ -48,13 +49,13 @@ class ProbabilityGraph(nn.Module):
 
     def __init__(
         self,
-        frontend: Callable[[Tensor], Tensor],
+        ears: Ears,
         model: nn.Module,
         grid: FrameGrid | None = None,
         with_logits: bool = False,
     ) -> None:
         super().__init__()
-        self.frontend, self.model = copy.deepcopy(frontend), copy.deepcopy(model)
+        self.ears, self.model = copy.deepcopy(ears), copy.deepcopy(model)
         self.grid, self.with_logits = grid, with_logits
         self.cpu().eval()
 
@@ -68,14 +69,14 @@ class ProbabilityGraph(nn.Module):
 
     def predictions(self, waveform: Tensor) -> Predictions:
         """What the model says, before its frames are fitted."""
-        predictions: Predictions = self.model(Inputs(self.frontend(waveform)))
+        predictions: Predictions = self.model(self.ears(waveform))
         return predictions
 
 
 def export_bundle(
     model: nn.Module,
-    exportable_frontend: nn.Module,
-    reference_frontend: nn.Module,
+    exportable_ears: Ears,
+    reference_ears: Ears,
     bundle: Bundle,
     folder: Path,
     recordings: Sequence[Waveform] = (),
@@ -86,10 +87,10 @@ def export_bundle(
     nothing written, when any probability is not finite or differs from torch's by more than PARITY_TOLERANCE. Whether
     the bundle has frames is what the model shows.
     """
-    reference = ProbabilityGraph(reference_frontend, model, bundle.grid, bundle.has_logits)
+    reference = ProbabilityGraph(reference_ears, model, bundle.grid, bundle.has_logits)
     bundle = replace(bundle, has_frames=_gives_frames(reference, bundle))
     window_samples = bundle.windowing.window_samples if bundle.fixed_view else None
-    graph = ProbabilityGraph(exportable_frontend, model, bundle.grid, bundle.has_logits)
+    graph = ProbabilityGraph(exportable_ears, model, bundle.grid, bundle.has_logits)
     model_bytes = trace_graph(graph, bundle.output_names, window_samples)
     check_graph(onnx.load_model_from_string(model_bytes))
     figures = measure_parity(model_bytes, reference, bundle, recordings)

@@ -95,10 +95,10 @@ def open_checkpoint(
     view = _uncut(system.windowing) if pieces else system.windowing
 
     def scores(waveforms: Waveforms) -> dict[str, Scores]:
-        return predict(model, system.frontend, waveforms, view, system.labels, torch_device)
+        return predict(model, system.ears, waveforms, view, system.labels, torch_device)
 
     def clip_probs(waveforms: Waveforms) -> dict[str, ClipProbs]:
-        logits = predict_clip_logits(model, system.frontend, waveforms, view, torch_device)
+        logits = predict_clip_logits(model, system.ears, waveforms, view, torch_device)
         return {audio_id: probabilities_of(of_clip) for audio_id, of_clip in logits.items()}
 
     return Listener(name, system.grid.sample_rate, system.postprocessing, view, scores, clip_probs)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -23,7 +24,11 @@ from desed_task.clips import ClipSet
 from desed_task.data.joined import JoinedStore
 from desed_task.data.resident import AskedResidence
 from desed_task.data.store import PackedStore
-from desed_task.errors import CheckpointError
+from desed_task.embedders import BuiltEmbedder, EmbedderOptions, build_embedders
+from desed_task.embeddings.ears import Ears
+from desed_task.embeddings.learning import Learning
+from desed_task.embeddings.reading import NO_READERS, Readers
+from desed_task.errors import CheckpointError, OptionsError
 from desed_task.labels import LabelSet
 from desed_task.models.tagger import InputShape
 from desed_task.options import Options
@@ -60,6 +65,9 @@ class SystemOptions(Options):
     labels: tuple[str, ...] = Field(min_length=1, description="Class names in the order of every class axis.")
     features: Features = Field(description="From a waveform to what the model hears.")
     model: Model = Field(description="The network.")
+    embedders: Mapping[str, EmbedderOptions] = Field(
+        {}, description="Pretrained networks that the model listens to, by the names that its fusion uses."
+    )
     augmentations: tuple[AugmentationOptions, ...] = Field(description="In the order of their use.")
     data: HeardOptions = Field(description="What is trained on, selected by and tested on.")
     training: CourseOptions = Field(description="The course of the training.")
@@ -72,6 +80,11 @@ class SystemOptions(Options):
     def _fits(self) -> SystemOptions:
         build_postprocessing(self.postprocessing, LabelSet(self.labels), build_grid(self))
         self.model.require_fit(input_shape(self))
+        fusion = getattr(self.model, "fusion", None)
+        heard = set() if fusion is None else set(fusion.ways)
+        if heard != set(self.embedders):
+            there, ways = (", ".join(sorted(names)) or "none" for names in (set(self.embedders), heard))
+            raise ValueError(f"embedders are {there} and model.fusion.ways (of a crnn) names {ways}; name each in both")
         return self
 
 
@@ -80,19 +93,23 @@ O_co = TypeVar("O_co", bound=SystemOptions, covariant=True)
 
 @dataclass(frozen=True)
 class System(Generic[O_co]):
-    """A system that can be run: options, models by name, front-end and everything around them."""
+    """A system that can be run: options, models by name and everything around them."""
 
     options: O_co
     models: Mapping[str, nn.Module]
-    frontend: Any
     labels: LabelSet
     grid: FrameGrid
     windowing: View
     postprocessing: PostProcessing
 
+    @cached_property
+    def ears(self) -> Ears:
+        """What it hears with, made when it is first asked for."""
+        return build_ears(self.options)
+
     def to(self, device: torch.device) -> System[O_co]:
-        """Move models and front-end, in place."""
-        for module in (*self.models.values(), self.frontend):
+        """Move models and ears, in place."""
+        for module in (*self.models.values(), self.ears):
             module.to(device)
         return self
 
@@ -102,20 +119,58 @@ def build_grid(options: SystemOptions) -> FrameGrid:
     return FrameGrid(options.features.sample_rate, options.features.hop_length, options.model.time_pooling)
 
 
+def embedders_of(options: SystemOptions) -> dict[str, BuiltEmbedder]:
+    """The embedders of a conf; CheckpointError for a tagger that cannot be read."""
+    return build_embedders(options.embedders, options.features.sample_rate, options.data.clip_seconds)
+
+
 def input_shape(options: SystemOptions) -> InputShape:
-    """What the model hears of one window."""
+    """What the model hears of one window, but for embeddings."""
     num_samples = build_grid(options).num_samples(options.data.clip_seconds)
     return InputShape(options.features.num_frames(num_samples), options.features.num_bands)
 
 
 def build_model(options: SystemOptions) -> nn.Module:
-    """An untrained model."""
-    return MODELS[options.model.name](options.model, input_shape(options), len(options.labels))
+    """An untrained model, with embedders that learn; OptionsError for embeddings that it cannot listen to."""
+    embedders = embedders_of(options)
+    shape = input_shape(options)._replace(
+        embeddings={name: embedder.shape(options.features) for name, embedder in embedders.items()}
+    )
+    try:
+        model = MODELS[options.model.name](options.model, shape, len(options.labels))
+    except ValueError as error:
+        raise OptionsError(f"model: {error}") from None
+    learning = {name: one.network() for name, one in embedders.items() if one.options.mode == "learning"}
+    return Learning(model, learning) if learning else model
 
 
 def build_frontend(options: SystemOptions, exportable: bool = False) -> Any:
     """waveform -> what the model hears; `exportable` has only operators that every ONNX execution provider runs."""
     return FRONTENDS[options.features.name](options.features, exportable)
+
+
+def build_ears(options: SystemOptions, exportable: bool = False) -> Ears:
+    """What a system hears with: its front-end, and embedders with their weights.
+
+    CheckpointError when these cannot be read; those of stored embeddings are read only for clips that are not stored.
+    """
+    of_mode: dict[str, dict[str, BuiltEmbedder]] = {"stored": {}, "frozen": {}, "learning": {}}
+    for name, embedder in embedders_of(options).items():
+        of_mode[embedder.options.mode][name] = embedder
+    return Ears(
+        build_frontend(options, exportable),
+        {name: embedder.embedder(exportable) for name, embedder in of_mode["frozen"].items()},
+        {name: embedder.hearing(exportable) for name, embedder in of_mode["learning"].items()},
+        {name: partial(embedder.embedder, exportable) for name, embedder in of_mode["stored"].items()},
+    )
+
+
+def load_learning(model: nn.Module, options: SystemOptions) -> None:
+    """Give embedders that learn the weights they begin with; CheckpointError when these cannot be read."""
+    if isinstance(model, Learning):
+        for name, embedder in embedders_of(options).items():
+            if name in model.embedders:
+                model.embedders[name].load_state_dict(embedder.trained_network().state_dict())
 
 
 def build_augmentations(options: SystemOptions) -> list[Augmentation]:
@@ -189,11 +244,14 @@ def load_weights(model: nn.Module, weights: Mapping[str, torch.Tensor], source: 
 
 
 def predict_waveforms(
-    system: System[SystemOptions], model: nn.Module, waveforms: Iterable[tuple[str, NDArray[np.float32]]]
+    system: System[SystemOptions],
+    model: nn.Module,
+    waveforms: Iterable[tuple[str, NDArray[np.float32]]],
+    stored: Readers = NO_READERS,
 ) -> dict[str, Scores]:
-    """Scores of every waveform, on the device of the model."""
+    """Scores of every waveform, on the device of the model; `stored`: embeddings of theirs."""
     device = next(model.parameters()).device
-    return predict(model, system.frontend, waveforms, system.windowing, system.labels, device)
+    return predict(model, system.ears, waveforms, system.windowing, system.labels, device, stored=stored)
 
 
 def decoded_waveforms(clip_set: ClipSet, sample_rate: int) -> Iterator[tuple[str, NDArray[np.float32]]]:

@@ -27,8 +27,8 @@ from desed_task.data.dataset import CPU, BatchDataset
 from desed_task.data.source import Share
 from desed_task.data.tagging_options import TaggingSource
 from desed_task.data.tagging_sources import build_tagged_sources, read_tagging_clips
+from desed_task.embeddings.ears import Ears
 from desed_task.errors import CheckpointError, CorpusError
-from desed_task.features.frontend import Frontend
 from desed_task.labels import LabelSet
 from desed_task.options import Options, check_options
 from desed_task.postprocessing.pipeline import build_postprocessing
@@ -39,7 +39,7 @@ from desed_task.system import (
     System,
     SystemOptions,
     build_augmentations,
-    build_frontend,
+    build_ears,
     build_grid,
     build_model,
     describe,
@@ -56,8 +56,8 @@ from desed_task.variants import AugmentationOptions
 RECIPE = "recipes/train_tagging.py"
 TASK = "tagging"
 VALIDATION = "validation"
-TaggingValidator = Callable[[nn.Module, Frontend], Mapping[str, float]]
-SetPredictor = Callable[[nn.Module, Frontend], Mapping[str, NDArray[np.float32]]]
+TaggingValidator = Callable[[nn.Module, Ears], Mapping[str, float]]
+SetPredictor = Callable[[nn.Module, Ears], Mapping[str, NDArray[np.float32]]]
 
 
 class ViewOptions(Options):
@@ -159,7 +159,7 @@ def build_tagger(options: TaggingOptions, models: Mapping[str, nn.Module]) -> Ta
     """Models and everything around them."""
     labels, grid = LabelSet(options.labels), build_grid(options)
     postprocessing = build_postprocessing(options.postprocessing, labels, grid)
-    return System(options, models, build_frontend(options), labels, grid, build_view(options), postprocessing)
+    return System(options, models, labels, grid, build_view(options), postprocessing)
 
 
 def with_exponent(options: TaggingOptions, exponent: float) -> TaggingOptions:
@@ -224,17 +224,17 @@ def build_tagging_module(
     begins: False for a training that goes on: its checkpoint has all weights, and what it began from may be gone.
     """
     seed_everything(options.training.seed, verbose=False)
-    model, frontend, training = build_model(options), build_frontend(options), options.training
+    model, ears, training = build_model(options), build_ears(options), options.training
     loaded = _load_initial(model, options) if begins else None
     weights = training.class_weights
     module = TaggingModule(
         model,
-        frontend,
+        ears,
         training,
         build_augmentations(options),
         steps_per_epoch,
-        lambda model: validate(model, frontend),
-        lambda model: predict_sets(model, frontend),
+        lambda model: validate(model, ears),
+        lambda model: predict_sets(model, ears),
         {"task": TASK, **describe(options)},
         None if weights is None else read_class_weights(weights, len(options.labels)),
     )

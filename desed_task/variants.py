@@ -87,7 +87,7 @@ Model = Annotated[
     Field(discriminator="name"),
 ]
 MODELS: dict[str, Callable[[Any, InputShape, int], nn.Module]] = {
-    "crnn": lambda options, shape, num_classes: CRNN(options, shape.mel_bands, num_classes),
+    "crnn": CRNN,
     "vgglike": VGGLike,
     "fsd50k_crnn": Fsd50kCRNN,
     "resnet": ResNet,

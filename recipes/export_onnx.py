@@ -33,7 +33,7 @@ from desed_task.export import export_bundle
 from desed_task.listening import choose_model, load_any
 from desed_task.options import read_options
 from desed_task.postprocessing.pipeline import read_postprocessing
-from desed_task.system import System, SystemOptions, build_frontend
+from desed_task.system import System, SystemOptions, build_ears
 from desed_task.tagging import TaggingOptions, published_tagger
 from desed_task.training.run_folder import code_version, find_checkpoint
 from desed_task.views import View
@@ -59,10 +59,10 @@ def main(argv: Sequence[str]) -> int:
         windowing=view,
         postprocessing=postprocessing,
         provenance=_provenance(system, checkpoint, model_name, tuned),
-        fixed_view=isinstance(view, Chunking),
+        fixed_view=isinstance(view, Chunking) or bool(system.options.embedders),
     )
-    frontend = build_frontend(system.options, exportable=True)
-    written = export_bundle(model, frontend, system.frontend, bundle, arguments.output, recordings)
+    ears = build_ears(system.options, exportable=True)
+    written = export_bundle(model, ears, system.ears, bundle, arguments.output, recordings)
     show(_summary(written, arguments.output))
     return 0
 

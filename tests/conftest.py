@@ -208,20 +208,19 @@ def small_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import torch
 
     from desed_task import experiment
-    from desed_task.batch import Inputs
     from desed_task.options import check_options
 
     options = check_options(_small_options(), experiment.SedOptions)
     torch.manual_seed(0)
     rng = np.random.default_rng(0)
-    student, frontend = experiment.build_model(options), experiment.build_frontend(options)
+    student, ears = experiment.build_model(options), experiment.build_ears(options)
     optimiser = torch.optim.Adam(student.parameters(), lr=0.01)
     num_threads = torch.get_num_threads()
     torch.set_num_threads(1)  # such small products only wait for one another, for minutes on a busy machine
     for _ in range(80):
         waveforms, targets = _hum_and_hiss(rng, experiment.build_grid(options).frame_samples)
         optimiser.zero_grad()
-        strong = student(Inputs(frontend(torch.from_numpy(waveforms)))).strong_probs
+        strong = student(ears(torch.from_numpy(waveforms))).strong_probs
         torch.nn.functional.binary_cross_entropy(strong, torch.from_numpy(targets)[:, : strong.shape[1]]).backward()
         optimiser.step()
     torch.set_num_threads(num_threads)

@@ -49,6 +49,7 @@ COLUMNS: Mapping[str, tuple[tuple[str, ...], ...]] = {
     ),
     "roof": (
         ("published", "variants"),
+        ("embedders",),
         ("system", "parity"),
         ("export", "experiment", "tagging", "archive"),
         ("listening",),

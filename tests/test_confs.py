@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from desed_task.batch import Inputs
 from desed_task.errors import DesedTaskError
 from desed_task.experiment import SedOptions, build_system
 from desed_task.labels import DESED_LABELS
@@ -36,7 +35,7 @@ def test_a_detector_conf_builds_its_system(path: Path) -> None:
     model = system.models["student"].eval()
     waveform = torch.zeros(1, system.windowing.window_samples)
     with torch.inference_mode():
-        predictions = model(Inputs(system.frontend(waveform)))
+        predictions = model(system.ears(waveform))
     assert predictions.strong_probs.shape == (1, system.windowing.window_frames, len(options.labels))
     assert predictions.weak_probs.shape == (1, len(options.labels))
 

@@ -119,7 +119,7 @@ def test_scores_of_files_and_of_the_store_are_the_same_for_16_bit_recordings(
     model = system.models["student"]
     from_files = predict_clip_set(system, model, test_set)
     waveforms = stored_waveforms(open_store(test_set, tmp_path / "store", 16000))
-    from_store = predict(model, system.frontend, waveforms, system.windowing, system.labels, torch.device("cpu"))
+    from_store = predict(model, system.ears, waveforms, system.windowing, system.labels, torch.device("cpu"))
     assert list(from_files) == ["test_0", "test_1", "test_2", "test_3"]
     for audio_id, clip in from_files.items():
         assert (clip.frame_values == from_store[audio_id].frame_values).all()

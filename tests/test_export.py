@@ -18,16 +18,18 @@ from desed_task import export
 from desed_task.batch import Inputs, Predictions
 from desed_task.bundle import MODEL_FILE, Bundle, read_bundle
 from desed_task.detector import Detector
+from desed_task.embeddings.ears import Ears
 from desed_task.errors import BundleError
 from desed_task.experiment import load_system
 from desed_task.export import ProbabilityGraph, check_graph, export_bundle, trace_graph
 from desed_task.features.logmel import LogMel, LogMelOptions
 from desed_task.labels import DESED_LABELS, LabelSet
 from desed_task.models.crnn import CRNN, CRNNOptions
+from desed_task.models.tagger import InputShape
 from desed_task.parity import PARITY_TOLERANCE, parity_cases, synthetic_recordings
 from desed_task.postprocessing.pipeline import PostProcessingOptions
 from desed_task.prediction import predict
-from desed_task.system import System, build_frontend
+from desed_task.system import System, build_ears
 from desed_task.timeline import FrameGrid
 from desed_task.windowing import Windowing
 
@@ -56,8 +58,8 @@ def export_small(
 ) -> Bundle:
     return export_bundle(
         model or system.models["student"],
-        frontend or build_frontend(system.options, exportable=True),
-        system.frontend,
+        Ears(frontend) if frontend else build_ears(system.options, exportable=True),
+        system.ears,
         bundle_of(system),
         folder,
     )
@@ -93,7 +95,7 @@ def test_the_figures_stand_in_the_provenance(exported: Path) -> None:
 
 def test_the_model_compared_with_answers_differently_to_different_sounds(system: System) -> None:
     """Without that, parity would prove nothing."""
-    graph = ProbabilityGraph(system.frontend, system.models["student"])
+    graph = ProbabilityGraph(system.ears, system.models["student"])
     with torch.inference_mode():
         strong, _ = graph(torch.from_numpy(hum_then_hiss()[None]))
     assert strong.min() < 0.1
@@ -106,7 +108,7 @@ def test_the_bundle_hears_what_torch_hears(system: System, exported: Path) -> No
     served = detector.scores(waveform)
     recordings = [("long", waveform), ("short", waveform[32_000:32_600])]
     windowing, labels = system.windowing, system.labels
-    by_torch = predict(system.models["student"], system.frontend, recordings, windowing, labels, torch.device("cpu"))
+    by_torch = predict(system.models["student"], system.ears, recordings, windowing, labels, torch.device("cpu"))
     np.testing.assert_allclose(served.frame_values, by_torch["long"].frame_values, rtol=0, atol=PARITY_TOLERANCE)
     np.testing.assert_allclose(served.clip_values, by_torch["long"].clip_values, rtol=0, atol=PARITY_TOLERANCE)
     short = detector.scores(recordings[1][1])
@@ -133,7 +135,7 @@ def test_the_caller_keeps_the_model_as_it_was(system: System) -> None:
     before = {name: values.clone() for name, values in model.state_dict().items()}
     model.train()
     try:
-        trace_graph(ProbabilityGraph(build_frontend(system.options, exportable=True), model))
+        trace_graph(ProbabilityGraph(build_ears(system.options, exportable=True), model))
         assert model.training
     finally:
         model.eval()
@@ -217,9 +219,9 @@ def test_labels_that_are_not_the_models_are_refused(system: System, tmp_path: Pa
     bundle = replace(
         bundle_of(system), labels=LabelSet(["hum", "hiss", "third"]), postprocessing=PostProcessingOptions()
     )
-    frontend = build_frontend(system.options, exportable=True)
+    ears = build_ears(system.options, exportable=True)
     with pytest.raises(BundleError, match="labels and grid say"):
-        export_bundle(system.models["student"], frontend, system.frontend, bundle, tmp_path / "bundle")
+        export_bundle(system.models["student"], ears, system.ears, bundle, tmp_path / "bundle")
 
 
 def test_a_gru_with_the_other_formula_is_refused(exported: Path) -> None:
@@ -274,7 +276,7 @@ def test_synthetic_recordings_are_the_same_every_time_and_at_any_rate() -> None:
 def test_the_published_baseline_is_exported(tmp_path: Path) -> None:
     torch.manual_seed(0)
     features = LogMelOptions()
-    model, frontend = CRNN(CRNNOptions(), features.n_mels, 10), LogMel(features)
+    model, frontend = CRNN(CRNNOptions(), InputShape(626, features.n_mels), 10), LogMel(features)
     assert sum(parameter.numel() for parameter in model.parameters()) == 1_112_420
     sounds = torch.from_numpy(np.stack(synthetic_recordings(16_000)))
     with torch.no_grad():
@@ -283,7 +285,7 @@ def test_the_published_baseline_is_exported(tmp_path: Path) -> None:
         model.dense.weight *= 10  # an untrained network says nearly the same to everything
     windowing = Windowing(FrameGrid(16_000, 256, 4), 10.0, 16)
     bundle = Bundle("baseline", "1", LabelSet(DESED_LABELS), windowing, PostProcessingOptions())
-    written = export_bundle(model, LogMel(features, exportable=True), frontend, bundle, tmp_path / "bundle")
+    written = export_bundle(model, Ears(LogMel(features, exportable=True)), Ears(frontend), bundle, tmp_path / "bundle")
     assert written.provenance["parity"]["largest_difference"] < PARITY_TOLERANCE
     assert 4.4e6 < (tmp_path / "bundle" / MODEL_FILE).stat().st_size < 6e6
     Detector(tmp_path / "bundle", device="cpu").warm_up()

@@ -14,6 +14,7 @@ from desed_task.batch import Inputs
 from desed_task.bundle import Bundle
 from desed_task.chunking import Chunking
 from desed_task.detector import Detector
+from desed_task.embeddings.ears import Ears
 from desed_task.export import export_bundle
 from desed_task.labels import LabelSet
 from desed_task.models.tagger import InputShape
@@ -69,10 +70,10 @@ def test_a_family_is_served_as_it_was_evaluated(
         for _ in range(20):
             model.train()(Inputs(heard))
     bundle = Bundle("family", "1", LABELS, view, PostProcessingOptions(), fixed_view=True)
-    bundle = export_bundle(model.eval(), in_graph, frontend, bundle, tmp_path / "bundle")
+    bundle = export_bundle(model.eval(), Ears(in_graph), Ears(frontend), bundle, tmp_path / "bundle")
     waveform = np.concatenate(recordings[:2])[: int(2.3 * view.window_samples)]
     served = Detector(tmp_path / "bundle", device="cpu", num_threads=1).scores(waveform)
-    by_torch = predict(model, frontend, [("clip", waveform)], view, LABELS, torch.device("cpu"))["clip"]
+    by_torch = predict(model, Ears(frontend), [("clip", waveform)], view, LABELS, torch.device("cpu"))["clip"]
     np.testing.assert_allclose(served.clip_values, by_torch.clip_values, rtol=0, atol=PARITY_TOLERANCE)
     assert bundle.has_frames is (by_torch.frame_values is not None)
     if served.frame_values is not None:

@@ -17,8 +17,10 @@ from desed_task.batch import Inputs, Predictions
 from desed_task.bundle import MODEL_FILE, Bundle, read_bundle
 from desed_task.chunking import Chunking
 from desed_task.detector import Detector
+from desed_task.embeddings.ears import Ears
 from desed_task.errors import BundleError
 from desed_task.export import export_bundle
+from desed_task.features.frontend import StagedFrontend
 from desed_task.labels import LabelSet
 from desed_task.parity import PARITY_TOLERANCE
 from desed_task.postprocessing.pipeline import PostProcessingOptions
@@ -41,15 +43,21 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(num_threads)
 
 
-class FilterBank(nn.Module):
+class FilterBank(StagedFrontend):
     """A learned front-end: as many mel frames as a centred STFT has."""
 
     def __init__(self) -> None:
         super().__init__()
         self.filters = nn.Conv1d(1, BANDS, 160, stride=80, padding=80)
 
-    def forward(self, waveform: Tensor) -> Tensor:
-        return torch.log(self.filters(waveform[:, None]).square() + 1e-3).transpose(1, 2)
+    def spectrum(self, waveform: Tensor) -> Tensor:
+        return self.filters(waveform[:, None]).square().transpose(1, 2)
+
+    def compress(self, spectrum: Tensor) -> Tensor:
+        return torch.log(spectrum + 1e-3)
+
+    def normalise(self, logarithm: Tensor) -> Tensor:
+        return logarithm
 
 
 class Frames(nn.Module):
@@ -138,11 +146,11 @@ def test_a_tagger_is_heard_as_torch_hears_it(
     fixed_view: bool,
 ) -> None:
     model, frontend = build(model_class)
-    bundle = export_bundle(model, frontend, frontend, bundle_of(view, fixed_view), tmp_path / "bundle")
+    bundle = export_bundle(model, Ears(frontend), Ears(frontend), bundle_of(view, fixed_view), tmp_path / "bundle")
     assert bundle.has_frames is isinstance(model, Frames)
     detector = Detector(tmp_path / "bundle", device="cpu", num_threads=1, max_batch=4)
     recordings = [("short", noises(0.3)), ("long", noises(7.8)), ("sample", noises(1 / 8_000))]
-    by_torch = predict(model, frontend, recordings, view, bundle.labels, torch.device("cpu"))
+    by_torch = predict(model, Ears(frontend), recordings, view, bundle.labels, torch.device("cpu"))
     for audio_id, waveform in recordings:
         served, expected = detector.scores(waveform), by_torch[audio_id]
         np.testing.assert_allclose(served.clip_values, expected.clip_values, rtol=0, atol=PARITY_TOLERANCE)
@@ -159,7 +167,7 @@ def test_frames_beyond_the_clip_are_dropped_and_missing_ones_prolonged(
     build: Callable[..., tuple[nn.Module, nn.Module]], tmp_path: Path
 ) -> None:
     model, frontend = build(lambda: Frames(kernel_size=21))  # 101 mel frames: 21 of the grid's 25 frames
-    export_bundle(model, frontend, frontend, bundle_of(WINDOWS, fixed_view=True), tmp_path / "bundle")
+    export_bundle(model, Ears(frontend), Ears(frontend), bundle_of(WINDOWS, fixed_view=True), tmp_path / "bundle")
     frames = Detector(tmp_path / "bundle", device="cpu").scores(noises(1.0)).frame_values
     assert frames is not None
     assert len(frames) == 25
@@ -170,7 +178,7 @@ def test_the_graph_of_a_fixed_view_is_compared_at_its_length_alone(
     build: Callable[..., tuple[nn.Module, nn.Module]], tmp_path: Path
 ) -> None:
     model, frontend = build(Patches)
-    export_bundle(model, frontend, frontend, bundle_of(CHUNKS, fixed_view=True), tmp_path / "bundle")
+    export_bundle(model, Ears(frontend), Ears(frontend), bundle_of(CHUNKS, fixed_view=True), tmp_path / "bundle")
     cases = read_bundle(tmp_path / "bundle").provenance["parity"]["cases"]
     shapes = [tuple(shape) for case in cases.values() for shape in case["shapes"]]
     assert {samples for _, samples in shapes} == {8_000}
@@ -185,7 +193,7 @@ def test_a_model_of_a_fixed_view_is_refused_for_any_length(
 ) -> None:
     model, frontend = build(Patches)
     with pytest.raises((BundleError, ValueError), match=r"would freeze a value|one second, please"):
-        export_bundle(model, frontend, frontend, bundle_of(CHUNKS, fixed_view=False), tmp_path / "bundle")
+        export_bundle(model, Ears(frontend), Ears(frontend), bundle_of(CHUNKS, fixed_view=False), tmp_path / "bundle")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -201,7 +209,7 @@ def test_a_batch_that_the_trace_froze_is_refused(
 ) -> None:
     model, frontend = build(FrozenBatch)
     with pytest.raises(BundleError, match="differs from torch"):
-        export_bundle(model, frontend, frontend, bundle_of(CHUNKS, fixed_view=True), tmp_path / "bundle")
+        export_bundle(model, Ears(frontend), Ears(frontend), bundle_of(CHUNKS, fixed_view=True), tmp_path / "bundle")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -209,5 +217,5 @@ def test_frames_of_other_clocks_are_refused(build: Callable[..., tuple[nn.Module
     model, frontend = build(Frames)
     view = replace(CHUNKS, grid=FrameGrid(8_000, 80, 1))
     with pytest.raises(BundleError, match=r"gives 24 frames of a window of 8000 samples, labels and grid say 101"):
-        export_bundle(model, frontend, frontend, bundle_of(view, fixed_view=True), tmp_path / "bundle")
+        export_bundle(model, Ears(frontend), Ears(frontend), bundle_of(view, fixed_view=True), tmp_path / "bundle")
     assert list(tmp_path.iterdir()) == []

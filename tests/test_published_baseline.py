@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from desed_task.batch import Batch, Inputs, Targets
+from desed_task.batch import Batch, Targets
 from desed_task.encoding import encode_strong
 from desed_task.events import EventTable
 from desed_task.experiment import SedOptions
@@ -23,7 +23,7 @@ from desed_task.formats.dcase import read_strong
 from desed_task.labels import DESED_LABELS, LabelSet
 from desed_task.options import read_options
 from desed_task.postprocessing.thresholds import threshold_grid
-from desed_task.system import build_frontend, build_grid, build_model
+from desed_task.system import build_ears, build_frontend, build_grid, build_model
 from desed_task.training.mean_teacher import update_teacher
 from desed_task.training.sed_module import SedModule
 
@@ -96,9 +96,7 @@ def module_of(published: SedOptions, monkeypatch: pytest.MonkeyPatch) -> SedModu
     model = published.model.model_copy(update={"dropout": 0.0})
     options = published.model_copy(update={"model": model})
     torch.manual_seed(0)
-    return SedModule(
-        build_model(options), build_frontend(options), options.training, (), STEPS_PER_EPOCH, lambda _: {}, {}
-    )
+    return SedModule(build_model(options), build_ears(options), options.training, (), STEPS_PER_EPOCH, lambda _: {}, {})
 
 
 @pytest.mark.parametrize("step", [1, 2950])
@@ -110,7 +108,7 @@ def test_the_loss_of_a_step(step: int, published: SedOptions, monkeypatch: pytes
     with torch.no_grad():
         for parameter in module.sed_teacher.parameters():
             parameter.mul_(0.9)
-        inputs = Inputs(module.frontend.scale(module.frontend.spectrum(batch.waveform)))
+        inputs = module.ears(batch.waveform)
         student, teacher = module.sed_student(inputs), module.sed_teacher(inputs)
         strong = functional.binary_cross_entropy(student.strong_probs[SYNTHETIC], batch.targets.strong[SYNTHETIC])
         weak = functional.binary_cross_entropy(student.weak_probs[WEAK], batch.targets.weak[WEAK])

@@ -21,7 +21,9 @@ from torch import Tensor
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from desed_task.data.dataset import BatchDataset
 from desed_task.data.source import Draw, Moment
+from desed_task.embeddings.ears import Ears
 from desed_task.models.crnn import CRNN, CRNNOptions
+from desed_task.models.tagger import InputShape
 from desed_task.training.fit import fit
 from desed_task.training.sed_module import SedModule
 from desed_task.training.training_options import TrainingOptions
@@ -65,7 +67,9 @@ def main(folder: Path) -> None:
     model = CRNNOptions(nb_filters=(16, 4), pooling=((2, 8), (2, 8)), n_rnn_cell=4, rnn_layers=1)
     dataset = BatchDataset([Noise()], MEL_FRAMES * HOP, MEL_FRAMES // 4, 2, seed=1)
     options = TrainingOptions(n_epochs=1, n_epochs_warmup=1, num_threads=1)
-    module = SedModule(CRNN(model, BANDS, 2), Bands(), options, (), STEPS, lambda _: {"objective": 0.5}, {})
+    module = SedModule(
+        CRNN(model, InputShape(0, BANDS), 2), Ears(Bands()), options, (), STEPS, lambda _: {"objective": 0.5}, {}
+    )
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + MORE_BYTES, resource.RLIM_INFINITY))
     fit(module, dataset, folder, torch.device("cpu"), fast_dev_run=False)

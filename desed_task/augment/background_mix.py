@@ -9,6 +9,7 @@ once, and the part goes through the same SpecAugment as the clips, masks being d
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -59,7 +60,7 @@ class BackgroundMix:
         noise = self._draw(clips, num_frames, num_bands, rng)
         device = inputs.mel.device
         weight = send(share.astype(np.float32), device)[:, None, None]
-        return Inputs((1 - weight) * inputs.mel + weight * send(noise, device), inputs.embeddings), targets
+        return replace(inputs, mel=(1 - weight) * inputs.mel + weight * send(noise, device)), targets
 
     def _draw(self, clips: int, num_frames: int, num_bands: int, rng: np.random.Generator) -> NDArray[np.float32]:
         """(clips, mel_frames, mel_bands) of noise."""

@@ -6,6 +6,7 @@ each clip. Labels stay.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -34,4 +35,4 @@ class FeatureNoise:
         """(inputs with noise, targets as they were)."""
         noise = rng.random(tuple(inputs.mel.shape), dtype=np.float32)
         noise *= self.options.max_amplitude * rng.random((len(noise), 1, 1), dtype=np.float32)
-        return Inputs(inputs.mel + send(noise, inputs.mel.device), inputs.embeddings), targets
+        return replace(inputs, mel=inputs.mel + send(noise, inputs.mel.device)), targets

@@ -6,6 +6,7 @@ linearly between the borders, as if the clip had been recorded in another room o
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -43,7 +44,7 @@ class FilterAugment:
         batch, _, bands = inputs.mel.shape
         gains = np.stack([self._draw_gains(bands, rng) for _ in range(batch)])
         factor = send((10.0 ** (gains / 20.0)).astype(np.float32), inputs.mel.device).to(inputs.mel.dtype)
-        return Inputs(inputs.mel * factor[:, None, :], inputs.embeddings), targets
+        return replace(inputs, mel=inputs.mel * factor[:, None, :]), targets
 
     def _draw_gains(self, bands: int, rng: np.random.Generator) -> NDArray[np.float64]:
         """(mel_bands,) dB."""

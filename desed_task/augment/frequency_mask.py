@@ -6,6 +6,7 @@ stay as they are.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -41,4 +42,4 @@ class FrequencyMask:
             masked[clip, :, first : first + width] = True
         lowest = inputs.mel.amin(dim=(1, 2), keepdim=True)
         mask = send(masked, inputs.mel.device)
-        return Inputs(torch.where(mask, lowest, inputs.mel), inputs.embeddings), targets
+        return replace(inputs, mel=torch.where(mask, lowest, inputs.mel)), targets

@@ -12,6 +12,7 @@ left alone, and so are clips with embeddings, of which no part can be taken.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -63,7 +64,7 @@ class RandomResizedCrop:
     def __call__(self, inputs: Inputs, targets: Targets, rng: np.random.Generator) -> tuple[Inputs, Targets]:
         """(inputs of tagged and unlabeled clips cropped, targets as they were)."""
         clips, num_frames, num_bands = inputs.mel.shape
-        if inputs.embeddings:
+        if inputs.embeddings or inputs.embedder_inputs:
             return inputs, targets
         boxes = np.array([self._draw(num_frames, num_bands, rng) for _ in range(clips)])
         frames = send(_positions(boxes[:, 0], boxes[:, 1], num_frames), inputs.mel.device)
@@ -73,7 +74,7 @@ class RandomResizedCrop:
         cropped = functional.grid_sample(
             inputs.mel[:, None], grid.to(inputs.mel.dtype), padding_mode="border", align_corners=False
         ).squeeze(1)
-        return Inputs(torch.where(targets.has_strong[:, None, None], inputs.mel, cropped)), targets
+        return replace(inputs, mel=torch.where(targets.has_strong[:, None, None], inputs.mel, cropped)), targets
 
     def _draw(self, num_frames: int, num_bands: int, rng: np.random.Generator) -> Box:
         if rng.random() >= self.options.probability:

@@ -9,8 +9,8 @@ one run of frames up to `max_frames`; both anywhere. Widths are numbers of bands
     PANNs        two of each, up to 8 bands and 64 frames, filled with 0 behind the model's first batch norm: about the
                  mean of the clip (`fill: mean`)
 
-Labels stay, those with times too: what is hidden goes on. The published code never masks the last band and the last
-frame; here every place is as likely.
+Labels stay, those with times too: what is hidden goes on; embeddings are 0 in the masked runs of frames. The published
+code never masks the last band and the last frame; here every place is as likely.
 """
 
 from __future__ import annotations
@@ -99,8 +99,9 @@ class SpecAugment:
         clips, num_frames, num_bands = inputs.mel.shape
         frames, bands = draw_masks(self.options, np.full(clips, num_frames), num_bands, rng)
         device = inputs.mel.device
-        mask = send(frames.cover(num_frames), device)[:, :, None] | send(bands.cover(num_bands), device)[:, None, :]
-        return Inputs(torch.where(mask, self._fill(inputs.mel), inputs.mel), inputs.embeddings), targets
+        hidden = send(frames.cover(num_frames), device)
+        mask = hidden[:, :, None] | send(bands.cover(num_bands), device)[:, None, :]
+        return inputs.mask(hidden, torch.where(mask, self._fill(inputs.mel), inputs.mel)), targets
 
     def _fill(self, mel: Tensor) -> Tensor:
         """(clips, 1, 1), or one for all."""

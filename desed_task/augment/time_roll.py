@@ -15,9 +15,8 @@ from typing import Literal
 import numpy as np
 import torch
 from pydantic import Field
-from torch import Tensor
 
-from desed_task.batch import Inputs, Targets, send
+from desed_task.batch import Inputs, Targets, roll, send
 from desed_task.options import Options
 
 
@@ -44,17 +43,4 @@ class TimeRoll:
         whole = np.round(drawn / per_frame).astype(np.int64)
         frames = send(whole, inputs.mel.device)
         shift = torch.where(targets.has_strong, frames * per_frame, send(drawn, inputs.mel.device))
-        embeddings = {
-            name: _rolled(values, (shift * (values.shape[1] / mel_frames)).round().long())
-            for name, values in inputs.embeddings.items()
-        }
-        return Inputs(_rolled(inputs.mel, shift), embeddings), replace(targets, strong=_rolled(targets.strong, frames))
-
-
-def _rolled(values: Tensor, shift: Tensor) -> Tensor:
-    """values: (batch, times, n); shift: (batch,), places towards the end."""
-    clips, times = values.shape[:2]
-    if not times:
-        return values
-    source = (torch.arange(times, device=values.device) - shift[:, None]) % times
-    return values[torch.arange(clips, device=values.device)[:, None], source]
+        return inputs.shift(shift), replace(targets, strong=roll(targets.strong, frames))

@@ -14,9 +14,10 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset, Sampler
 
-from desed_task.batch import Batch
-from desed_task.data.source import Moment, Share, Source
+from desed_task.batch import Batch, Embedding
+from desed_task.data.source import Draw, Moment, Share, Source
 from desed_task.data.target_encoding import encode_targets
+from desed_task.embeddings.reading import Readers
 
 CPU = torch.device("cpu")
 
@@ -36,7 +37,10 @@ class BatchDataset(Dataset[Batch]):
         seed: int,
         share: Share = Share(),  # noqa: B008  frozen
         device: torch.device = CPU,
+        stored: Sequence[Readers] = (),
     ) -> None:
+        """stored: of each source, the stored embeddings of its clips by embedder; none by default."""
+        self.stored = tuple(stored)
         self.sources = tuple(sources)
         self.num_samples, self.num_frames, self.num_classes = num_samples, num_frames, num_classes
         self.seed = seed
@@ -52,7 +56,9 @@ class BatchDataset(Dataset[Batch]):
     def fingerprint(self) -> str:
         """What the batches are made of: equal for the same clips and labels, in the same order, in the same shares."""
         parts = [source.describe() for source in self.sources]
-        return hashlib.sha256(json.dumps([self.seed, self.num_samples, parts]).encode()).hexdigest()
+        embeddings = [{name: reader.fingerprint for name, reader in readers.items()} for readers in self.stored]
+        made_of = [self.seed, self.num_samples, parts, *([embeddings] if any(embeddings) else [])]
+        return hashlib.sha256(json.dumps(made_of).encode()).hexdigest()
 
     def __len__(self) -> int:
         return self.steps_per_epoch
@@ -71,7 +77,21 @@ class BatchDataset(Dataset[Batch]):
             source.fill(draw, waveform[first : first + len(draw)])
             first += len(draw)
         targets = encode_targets(draws, self.num_frames, self.num_classes, self.device)
-        return Batch(waveform, targets, tuple(audio_id for draw in draws for audio_id in draw.audio_ids))
+        audio_ids = tuple(audio_id for draw in draws for audio_id in draw.audio_ids)
+        return Batch(waveform, targets, audio_ids, self._embeddings(draws))
+
+    def _embeddings(self, draws: Sequence[Draw]) -> dict[str, Embedding]:
+        """By embedder, of all clips that were drawn."""
+        if not self.stored:
+            return {}
+        read = {
+            name: [readers[name].read(draw.audio_ids) for readers, draw in zip(self.stored, draws, strict=True)]
+            for name in self.stored[0]
+        }
+        return {
+            name: Embedding(torch.cat([part.values for part in parts]), parts[0].is_timed).to(self.device)
+            for name, parts in read.items()
+        }
 
 
 class EpochSampler(Sampler[tuple[int, int]]):

@@ -75,6 +75,7 @@ def _received(made: Made) -> Batch:
     if ready is not None:
         current = torch.cuda.current_stream(batch.waveform.device)
         current.wait_event(ready)
-        for part in (batch.waveform, *vars(batch.targets).values()):
+        embeddings = [embedding.values for embedding in batch.embeddings.values()]
+        for part in (batch.waveform, *vars(batch.targets).values(), *embeddings):
             part.record_stream(current)
     return batch

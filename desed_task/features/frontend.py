@@ -88,6 +88,11 @@ class StagedFrontend(nn.Module, ABC):
         return self.scale(self.spectrum(waveform))
 
 
+def first_mel_seconds(options: FrontendOptions) -> float:
+    """The middle of a front-end's first mel frame: 0 where frames are centred, as they are unless the options say."""
+    return float(getattr(options, "first_mel_seconds", 0.0))
+
+
 def require_bands(f_min: float, f_max: float, sample_rate: int) -> None:
     """ValueError when the bands do not lie between 0 Hz and half the sample rate."""
     if f_max > sample_rate / 2:

@@ -65,6 +65,11 @@ class KaldiOptions(StandardisedOptions):
         return int(self.sample_rate * HOP_SECONDS)
 
     @property
+    def first_mel_seconds(self) -> float:
+        """The middle of the first frame, which begins with the clip."""
+        return self.win_length / 2 / self.sample_rate
+
+    @property
     def n_fft(self) -> int:
         """Samples of the transform."""
         return 1 << (self.win_length - 1).bit_length()

@@ -12,6 +12,10 @@ cls     the clip is the mean of class and distillation token, as published; ther
 frames  a frame is the mean of a column of patches, scored by the same head; the clip is the linear-softmax pooling of
         the frames' probabilities.
 
+Embeddings: `frame` is the mean of each column of patches, 10.1 per second with the published strides; `tokens` all
+tokens in the network's order, as the DESED baseline of 2022 listens to them (1214, which do not follow time); `clip`
+the mean of class and distillation token; `global` the logits of the classes, as that baseline has it.
+
 `initialisation` names what the weights start from when a training begins. ImageNet's come from timm's DeiT as
 published: patch kernels summed over RGB, position embeddings cut or interpolated.
 """
@@ -27,6 +31,7 @@ from torch import Tensor, nn
 
 from desed_task.batch import Inputs, Predictions
 from desed_task.models.deit import SPECIAL_TOKENS, DeiTSize, read_deit_weights, trunk_weights
+from desed_task.models.embedding import EmbeddingForm
 from desed_task.models.encoder import EncoderBlock
 from desed_task.models.lengths import fitted_to
 from desed_task.models.pooling import build_pooling, logit_of
@@ -128,12 +133,13 @@ class AST(nn.Module):
     """Inputs.mel (batch, mel_frames, mel_bands) -> Predictions, with a frame per column of patches for `frames`."""
 
     HEAD: ClassVar[tuple[str, ...]] = ("mlp_head.",)
+    EMBEDDINGS: ClassVar[tuple[str, ...]] = ("frame", "tokens", "clip", "global")
 
     def __init__(self, options: ASTOptions, shape: InputShape, num_classes: int) -> None:
         super().__init__()
         options.require_fit(shape)
         self.options = options
-        self.grid = options.grid(shape)
+        self.grid, self.num_classes = options.grid(shape), num_classes
         self.mel_frames_heard = options.mel_frames_heard(shape)
         self.v = _VisionTransformer(options, self.grid[0] * self.grid[1])
         dim, _ = SIZES[options.model_size]
@@ -149,6 +155,25 @@ class AST(nn.Module):
                 return Predictions(None, self.mlp_head((tokens[:, 0] + tokens[:, 1]) / SPECIAL_TOKENS))
             strong = self.mlp_head(tokens[:, SPECIAL_TOKENS:].unflatten(1, self.grid).mean(dim=1))
             return Predictions(strong, logit_of(self.pool(strong.sigmoid(), None)))
+
+    def embedding_form(self, output: str) -> EmbeddingForm:
+        """What the embedding of that name looks like."""
+        if output == "global":
+            return EmbeddingForm(self.num_classes)
+        dim, _ = SIZES[self.options.model_size]
+        return EmbeddingForm(dim, self.options.tstride, (PATCH - 1) / 2) if output == "frame" else EmbeddingForm(dim)
+
+    def embed(self, inputs: Inputs, output: str) -> Tensor:
+        """Inputs -> (batch, embedding_frames, embedding_dim)."""
+        tokens: Tensor = self.v(fitted_to(inputs.mel, self.mel_frames_heard))
+        if output == "tokens":
+            return tokens
+        if output == "frame":
+            columns: Tensor = tokens[:, SPECIAL_TOKENS:].unflatten(1, self.grid).mean(dim=1)  # type: ignore[no-untyped-call]
+            return columns
+        clip = tokens[:, :SPECIAL_TOKENS].mean(dim=1, keepdim=True)
+        embedded: Tensor = clip if output == "clip" else self.mlp_head(clip)
+        return embedded
 
     def load_pretrained(self) -> None:
         """ImageNet's weights where the options name them without a file; FetchError when they cannot be had."""

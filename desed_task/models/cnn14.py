@@ -12,6 +12,10 @@ clip      the classifier on maximum + mean over all segments, the published Cnn1
 max, avg  the maximum or mean of the segments' probabilities, those of the frame logits (Cnn14_DecisionLevelMax, Avg).
 att       their mean, weighted by a softmax over time of attention logits clamped to [-10, 10] (Cnn14_DecisionLevelAtt).
 
+Embeddings: `frame` is the third block's map, its channels and bands as one axis, which the DESED baselines listen to
+(Cnn14: 2048 values, 12.5 per second); `segments` the last block's mean over frequency (2048, 3.1 per second); `global`
+maximum + mean of these over time, and `clip` the layer behind it, which PANNs call the embedding.
+
 Unlike the published code, which masks and mixes after the first batch norm, augmentations act before the model; clips
 of fewer mel frames than one segment are prolonged by their last mel frame.
 """
@@ -27,6 +31,7 @@ from torch.nn import functional
 
 from desed_task.batch import Inputs, Predictions
 from desed_task.models.dropout import Dropout
+from desed_task.models.embedding import EmbeddingForm
 from desed_task.models.lengths import prolonged
 from desed_task.models.pooling import logit_of
 from desed_task.models.tagger import InputShape
@@ -42,6 +47,8 @@ _CHANNELS: dict[Architecture, tuple[int, ...]] = {
 }
 _HALVINGS: dict[Architecture, int] = {"cnn14": 5, "cnn10": 4, "cnn6": 4}
 _ATTENTION_LIMIT = 10.0
+# Whose map is the frame embedding.
+_FRAME_BLOCKS = 3
 
 
 class Cnn14Options(Options):
@@ -116,11 +123,12 @@ class Cnn14(nn.Module):
     """Inputs.mel (batch, mel_frames, mel_bands) -> Predictions with mel_frames // time_pooling frames, at least 1."""
 
     HEAD: ClassVar[tuple[str, ...]] = ("fc_audioset.", "att_block.")
+    EMBEDDINGS: ClassVar[tuple[str, ...]] = ("frame", "segments", "global", "clip")
 
     def __init__(self, options: Cnn14Options, shape: InputShape, num_classes: int) -> None:
         super().__init__()
         options.require_fit(shape)
-        self.options = options
+        self.options, self.mel_bands = options, shape.mel_bands
         self.bn0 = nn.BatchNorm2d(shape.mel_bands)
         kernel_size, before = 5 if options.architecture == "cnn6" else 3, 1
         for number, channels in enumerate(options.channels, start=1):
@@ -140,15 +148,38 @@ class Cnn14(nn.Module):
         with torch.autocast(x.device.type, enabled=False):  # scores stay in float32 in mixed precision
             return self._decide(x.to(self.fc1.weight.dtype))
 
+    def embedding_form(self, output: str) -> EmbeddingForm:
+        """What the embedding of that name looks like."""
+        channels, blocks = self.options.channels, _FRAME_BLOCKS if output == "frame" else len(self.options.channels)
+        step = 1 << min(blocks, _HALVINGS[self.options.architecture])
+        if output == "frame":
+            return EmbeddingForm(channels[blocks - 1] * (self.mel_bands // step), step, (step - 1) / 2)
+        return EmbeddingForm(channels[-1], *((step, (step - 1) / 2) if output == "segments" else ()))
+
+    def embed(self, inputs: Inputs, output: str) -> Tensor:
+        """Inputs -> (batch, embedding_frames, embedding_dim)."""
+        x = prolonged(inputs.mel, self.options.time_pooling).unsqueeze(1)
+        if output == "frame":
+            return self._blocks(x, _FRAME_BLOCKS).permute(0, 2, 1, 3).flatten(2)
+        segments = self._trunk(x)
+        if output == "segments":
+            return segments.transpose(1, 2)
+        whole = (segments.amax(dim=2) + segments.mean(dim=2)).unsqueeze(1)
+        return whole if output == "global" else self._embed(whole)
+
     def _trunk(self, x: Tensor) -> Tensor:
         """(batch, 1, mel_frames, mel_bands) -> (batch, channels, segments)."""
+        return self._blocks(x, len(self.options.channels)).mean(dim=3)
+
+    def _blocks(self, x: Tensor, count: int) -> Tensor:
+        """(batch, 1, mel_frames, mel_bands) -> the map of block `count`: (batch, channels, times, bands)."""
         x = self.bn0(x.transpose(1, 3)).transpose(1, 3)
-        for number in range(1, len(self.options.channels) + 1):
+        for number in range(1, count + 1):
             x = self.get_submodule(f"conv_block{number}")(x)
             if number <= _HALVINGS[self.options.architecture]:
                 x = functional.avg_pool2d(x, 2)
             x = self.block_dropout(x)
-        return x.mean(dim=3)
+        return x
 
     def _decide(self, x: Tensor) -> Predictions:
         """(batch, channels, segments) -> Predictions."""

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from desed_task.batch import Inputs, Predictions
 from desed_task.models.blocks import Activation, ConvolutionBlocks
 from desed_task.models.dropout import Dropout
+from desed_task.models.fusion import Fusion, FusionOptions
 from desed_task.models.tagger import InputShape
 from desed_task.options import Options
 
@@ -44,6 +45,7 @@ class CRNNOptions(Options):
     rnn_layers: int = Field(2, ge=1, description="GRU layers.")
     dropout_recurrent: float = Field(0.0, ge=0, lt=1, description="Dropout between GRU layers.")
     attention: bool = Field(True, description="Attention pooling of frame probabilities; false takes their mean.")
+    fusion: FusionOptions | None = Field(None, description="How embeddings join the features; null hears none.")
 
     @model_validator(mode="after")
     def _consistent(self) -> CRNNOptions:
@@ -100,14 +102,15 @@ class _Recurrent(nn.Module):
 
 
 class CRNN(nn.Module):
-    """Inputs.mel (batch, mel_frames, mel_bands) -> Predictions with mel_frames // time_pooling frames."""
+    """Inputs.mel (batch, mel_frames, mel_bands) -> Predictions with mel_frames // time_pooling frames.
 
-    def __init__(self, options: CRNNOptions, n_mels: int, num_classes: int) -> None:
+    With a fusion it hears clips of one length, that of its `shape`, and their embeddings.
+    """
+
+    def __init__(self, options: CRNNOptions, shape: InputShape, num_classes: int) -> None:
         super().__init__()
+        options.require_fit(shape)
         self.options = options
-        bands_left = options.bands_left(n_mels)
-        if bands_left < 1:
-            raise ValueError(f"the pooling leaves nothing of {n_mels} mel bands")
         self.cnn = ConvolutionBlocks(
             1,
             options.nb_filters,
@@ -117,7 +120,11 @@ class CRNN(nn.Module):
             options.dropout,
             options.batch_norm_momentum,
         )
-        self.rnn = _Recurrent(options.nb_filters[-1] * bands_left, options)
+        width = options.nb_filters[-1] * options.bands_left(shape.mel_bands)
+        if options.fusion is not None:
+            frames = shape.mel_frames // options.time_pooling
+            self.fusion = Fusion(options.fusion, shape.embeddings, width, frames, options.time_pooling)
+        self.rnn = _Recurrent(width, options)
         self.dropout = Dropout(options.dropout)
         self.dense = nn.Linear(2 * options.n_rnn_cell, num_classes)
         if options.attention:
@@ -127,6 +134,8 @@ class CRNN(nn.Module):
         """Inputs -> Predictions, see the class."""
         x = self.cnn(inputs.mel.unsqueeze(1))
         x = x.permute(0, 2, 1, 3).flatten(2)
+        if self.options.fusion is not None:
+            x = self.fusion(x, inputs.embeddings)
         x = self.dropout(self.rnn(x))
         with torch.autocast(x.device.type, enabled=False):  # scores and losses stay in float32 in mixed precision
             return self._heads(x.to(self.dense.weight.dtype))

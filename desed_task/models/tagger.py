@@ -7,16 +7,20 @@ as the model allows. Parameter names are those of the published checkpoints.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import ClassVar, NamedTuple, Protocol
 
 from desed_task.batch import Inputs, Predictions
+from desed_task.models.embedding import EmbeddingShape
 
 
 class InputShape(NamedTuple):
-    """Of one clip, as the front-end gives it: mel_frames x mel_bands."""
+    """Of one clip, as the front-end gives it: mel_frames x mel_bands; and of the embeddings that are heard with it."""
 
     mel_frames: int
     mel_bands: int
+    embeddings: Mapping[str, EmbeddingShape] = MappingProxyType({})
 
 
 class ModelOptions(Protocol):

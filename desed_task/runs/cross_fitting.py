@@ -102,7 +102,7 @@ def _say_of_part(options: TaggingOptions, number: int, num_parts: int, run: Path
     store = open_stores(held_out, options.data.store, tagger.grid.sample_rate)
     truth = encode_tags(held_out.tags, store.audio_ids, tagger.labels)
     of_set = TaggingSet(held_out.name, held_out, store, truth)
-    probs = probabilities(of_set.logits(tagger, tagger.models[MODEL], tagger.frontend, device))
+    probs = probabilities(of_set.logits(tagger, tagger.models[MODEL], tagger.ears, device))
     scores = clip_scores_of(probs, tagger.labels, [number] * len(probs))
     write_clip_scores(scores, path)
     return scores

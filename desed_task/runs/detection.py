@@ -12,7 +12,15 @@ import torch
 from desed_task.clips import ClipSet
 from desed_task.data.dataset import BatchDataset
 from desed_task.errors import CorpusError
-from desed_task.experiment import SedOptions, build_clip_set, build_dataset, build_module, build_system, load_system
+from desed_task.experiment import (
+    SedOptions,
+    build_clip_set,
+    build_dataset,
+    build_module,
+    build_system,
+    load_system,
+    with_resolved_embedders,
+)
 from desed_task.runs.clip_sets import read_clip_sets, read_test_set
 from desed_task.runs.task import Prepared, Reports, Task
 from desed_task.runs.testing import test
@@ -22,7 +30,8 @@ from desed_task.training.ranks import Ranks
 from desed_task.training.run_folder import is_of_whole_training
 
 
-def _prepare(options: SedOptions, device: torch.device, fast_dev_run: bool, _begins: bool, ranks: Ranks) -> Prepared:
+def _prepare(options: SedOptions, device: torch.device, fast_dev_run: bool, begins: bool, ranks: Ranks) -> Prepared:
+    options = ranks.first(lambda: with_resolved_embedders(options))
     around = build_system(options, {})
     for number, source in enumerate(options.data.train):
         ranks.every(partial(ranks.share.rows_of, source.batch_size, f"data.train.{number}"))
@@ -31,7 +40,7 @@ def _prepare(options: SedOptions, device: torch.device, fast_dev_run: bool, _beg
     validation = ranks.in_turn(lambda: build_validation(sets.validation, around, device, ranks))
     dataset = ranks.in_turn(lambda: build_dataset(options, sets.train, around.labels, around.grid, device, ranks.share))
     ranks.every(partial(require_one_set, ranks.gather(dataset.fingerprint)))
-    module = build_module(options, dataset, validation)
+    module = build_module(options, dataset, validation, begins)
     return Prepared(module, dataset, partial(_test_the_best, sets.test, device))
 
 

@@ -19,8 +19,8 @@ def training_inputs(tagger: Tagger, device: torch.device, limit: int | None = No
     options = tagger.options
     clip_sets = read_training_sets(options, tagger.labels, limit)
     dataset = build_tagging_dataset(options, clip_sets, tagger.labels, tagger.grid, device)
-    augmentations, frontend = build_augmentations(options), tagger.frontend.to(device)
+    augmentations, ears = build_augmentations(options), tagger.ears.to(device)
     for position in EpochSampler(dataset):
         rng = np.random.default_rng((options.training.seed, *position))
-        inputs, _ = prepare(dataset[position], frontend, augmentations, rng)
+        inputs, _ = prepare(dataset[position], ears, augmentations, rng)
         yield inputs

@@ -15,7 +15,7 @@ from torch import nn
 from desed_task.clips import ClipSet
 from desed_task.data.joined import JoinedStore, open_stores
 from desed_task.data.store import PackedStore
-from desed_task.features.frontend import Frontend
+from desed_task.embeddings.ears import Ears
 from desed_task.labels import LabelSet
 from desed_task.metrics.tag_report import encode_tags
 from desed_task.prediction import predict_clip_logits
@@ -44,7 +44,7 @@ class TaggingSet:
         return f"{self.name} {hashlib.sha256(listed).hexdigest()[:16]}"
 
     def logits(
-        self, tagger: Tagger, model: nn.Module, frontend: Frontend, device: torch.device, ranks: Ranks = ALONE
+        self, tagger: Tagger, model: nn.Module, ears: Ears, device: torch.device, ranks: Ranks = ALONE
     ) -> dict[str, NDArray[np.float32]]:
         """audio_id -> (classes,) logits of every clip, as pooled by the view; each rank hears its share."""
         share, view = ranks.share, tagger.windowing
@@ -52,7 +52,7 @@ class TaggingSet:
 
         def own() -> ClipLogits:
             waveforms = islice(stored_waveforms(self.store), share.rank, None, share.world)
-            return predict_clip_logits(model, frontend, waveforms, view, device, windows)
+            return predict_clip_logits(model, ears, waveforms, view, device, windows)
 
         gathered = ranks.gather(ranks.every(ranks.breakable(own)))
         known = {audio_id: clip for of_rank in gathered for audio_id, clip in of_rank.items()}

@@ -122,7 +122,7 @@ def _evaluate(probs: Probabilities, of_set: TaggingSet, tagger: Tagger) -> TagRe
 def _said(tagger: Tagger, sets: Mapping[str, TaggingSet], device: torch.device) -> dict[str, Probabilities]:
     tagger.to(device)
     model = tagger.models[MODEL]
-    return {name: probabilities(of.logits(tagger, model, tagger.frontend, device)) for name, of in sets.items()}
+    return {name: probabilities(of.logits(tagger, model, tagger.ears, device)) for name, of in sets.items()}
 
 
 def _mean(state: Mapping[str, Any]) -> NDArray[np.float32]:
@@ -168,7 +168,7 @@ def _with_learned_pooling(checkpoint: Path, sets: Mapping[str, TaggingSet], devi
     tagger.to(device)
     of_set = sets[VALIDATION]
     windows = predict_window_logits(
-        tagger.models[MODEL], tagger.frontend, stored_waveforms(of_set.store), tagger.windowing, device
+        tagger.models[MODEL], tagger.ears, stored_waveforms(of_set.store), tagger.windowing, device
     )
     exponent = fit_exponent(list(windows.values()), of_set.truth.astype(np.float32))
     LOG.info("chunks are pooled with the exponent %g, learned on %s", exponent, of_set.clip_set.name)

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from desed_task.features.frontend import Frontend
+from desed_task.embeddings.ears import Ears
 from desed_task.metrics.dprime import dprime
 from desed_task.metrics.tag_ranking import mean_defined, rank_tags
 from desed_task.metrics.tag_report import accuracy
@@ -35,23 +35,23 @@ class TaggingValidation:
         self._latest: NDArray[np.float32] | None = None
         self._loss = build_clip_loss(around.options.training.loss)
 
-    def validate(self, model: nn.Module, frontend: Frontend) -> Mapping[str, float]:
+    def validate(self, model: nn.Module, ears: Ears) -> Mapping[str, float]:
         """model, front-end -> map, mauc, dprime, accuracy (of sets with one class per clip), loss and the objective."""
         of_set = self._sets.get(VALIDATION)
         if of_set is None:
             return {"objective": 0.0}  # of equals, the newest epoch is the best
-        logits = of_set.logits(self._around, model, frontend, self._device, self._ranks)
+        logits = of_set.logits(self._around, model, ears, self._device, self._ranks)
         self._latest = stacked(probabilities(logits))
         return self._figures(stacked(logits), self._latest, of_set.truth)
 
-    def predict_sets(self, model: nn.Module, frontend: Frontend) -> Mapping[str, NDArray[np.float32]]:
+    def predict_sets(self, model: nn.Module, ears: Ears) -> Mapping[str, NDArray[np.float32]]:
         """Key of a set -> (clips, classes) probabilities; the validation set's are those that were just judged."""
         said = {}
         for name, of_set in self._sets.items():
             if name == VALIDATION and self._latest is not None:
                 said[of_set.key] = self._latest
             else:
-                logits = of_set.logits(self._around, model, frontend, self._device, self._ranks)
+                logits = of_set.logits(self._around, model, ears, self._device, self._ranks)
                 said[of_set.key] = stacked(probabilities(logits))
         return said
 

@@ -16,9 +16,9 @@ from torch import nn
 from desed_task.clips import ClipSet
 from desed_task.data.joined import JoinedStore, open_stores
 from desed_task.data.store import PackedStore
+from desed_task.embeddings.ears import Ears
 from desed_task.events import EventTable
-from desed_task.experiment import SedOptions, as_evaluated
-from desed_task.features.frontend import Frontend
+from desed_task.experiment import SedOptions, as_evaluated, open_readers
 from desed_task.metrics.selection import SelectionMetric, selection_figure
 from desed_task.metrics.tagging import tagging_f1
 from desed_task.prediction import predict
@@ -31,8 +31,8 @@ LOG = logging.getLogger(__name__)
 
 def build_validation(
     clip_sets: Sequence[ClipSet], around: System[SedOptions], device: torch.device, ranks: Ranks = ALONE
-) -> Callable[[nn.Module, Frontend], Mapping[str, float]]:
-    """model, front-end -> figures on the validation sets, "objective" among them; packs the sets here, once.
+) -> Callable[[nn.Module, Ears], Mapping[str, float]]:
+    """model, ears -> figures on the validation sets, "objective" among them; packs the sets here, once.
 
     Each rank predicts its share of the clips; rank 0 computes the figures, and all return the same.
     """
@@ -40,20 +40,22 @@ def build_validation(
     sets: list[tuple[ClipSet, PackedStore | JoinedStore]] = [
         (clip_set, open_stores(clip_set, options.data.store, around.grid.sample_rate)) for clip_set in clip_sets
     ]
+    stored = [open_readers(options, clip_set) for clip_set in clip_sets]
 
-    def predict_share(model: nn.Module, frontend: Frontend) -> list[dict[str, Scores]]:
+    def predict_share(model: nn.Module, ears: Ears) -> list[dict[str, Scores]]:
         share = ranks.share
         return [
             predict(
                 model,
-                frontend,
+                ears,
                 # All are cut, so that the random excerpts do not depend on the number of ranks.
                 islice(as_evaluated(stored_waveforms(store), around), share.rank, None, share.world),
                 around.windowing,
                 around.labels,
                 device,
+                stored=readers,
             )
-            for _, store in sets
+            for (_, store), readers in zip(sets, stored, strict=True)
         ]
 
     def figures_of(predicted: Sequence[Sequence[Mapping[str, Scores]]]) -> dict[str, float]:
@@ -66,8 +68,8 @@ def build_validation(
             figures["objective"] += figure
         return figures
 
-    def validate(model: nn.Module, frontend: Frontend) -> Mapping[str, float]:
-        own = ranks.every(ranks.breakable(lambda: predict_share(model, frontend)))
+    def validate(model: nn.Module, ears: Ears) -> Mapping[str, float]:
+        own = ranks.every(ranks.breakable(lambda: predict_share(model, ears)))
         predicted = ranks.gather(own)
         return ranks.first(ranks.breakable(lambda: figures_of(predicted)))
 

@@ -22,7 +22,6 @@ from torch import Tensor, nn
 
 from desed_task.batch import Batch, Inputs, Predictions, Targets
 from desed_task.errors import DesedTaskError
-from desed_task.features.frontend import Frontend
 from desed_task.training.allocator import give_back_freed_memory
 from desed_task.training.step import WHOLE, Losses, Shares
 
@@ -102,7 +101,7 @@ class BatchSplit:
         for part in range(self.parts):
             with autocast():
                 losses = step.compute(
-                    part_of_inputs(inputs, part, self.parts),
+                    inputs.part(part, self.parts),
                     part_of_targets(targets, part, self.parts),
                     shares_of(targets, part, self.parts),
                 )
@@ -190,34 +189,6 @@ class Gradients:
             parameter.grad = None
 
 
-@dataclass(frozen=True)
-class InPortions:
-    """A front-end that computes the spectra of a batch in portions, which takes less memory at a time."""
-
-    frontend: Frontend
-    portions: int
-
-    def spectrum(self, waveform: Tensor) -> Tensor:
-        """(batch, samples) -> linear features."""
-        return torch.cat([self.frontend.spectrum(portion) for portion in waveform.tensor_split(self.portions)])
-
-    def compress(self, spectrum: Tensor) -> Tensor:
-        """Linear features -> logarithmic ones."""
-        return self.frontend.compress(spectrum)
-
-    def normalise(self, logarithm: Tensor) -> Tensor:
-        """Logarithmic features -> what the model hears."""
-        return self.frontend.normalise(logarithm)
-
-    def scale(self, spectrum: Tensor) -> Tensor:
-        """Linear features -> what the model hears."""
-        return self.frontend.scale(spectrum)
-
-    def __call__(self, waveform: Tensor) -> Tensor:
-        """All three stages."""
-        return self.scale(self.spectrum(waveform))
-
-
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that there is no memory, on a GPU or on a CPU."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
@@ -241,12 +212,6 @@ def release_memory() -> None:
     give_back_freed_memory()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
-
-
-def part_of_inputs(inputs: Inputs, part: int, parts: int) -> Inputs:
-    """The clips part, part + parts, ... of a batch."""
-    embeddings = {name: values[part::parts] for name, values in inputs.embeddings.items()}
-    return Inputs(inputs.mel[part::parts], embeddings)
 
 
 def part_of_targets(targets: Targets, part: int, parts: int) -> Targets:

@@ -81,7 +81,8 @@ class DivergenceWatch:
 
 def gather_evidence(batch: Batch, inputs: Inputs, student: Predictions, terms: Mapping[str, Tensor]) -> Tensor:
     """What is not finite: (2 * batch + 1 + terms,) bool: waveform per clip, features per clip, logits, each term."""
-    features = [inputs.mel, *inputs.embeddings.values()]
+    embeddings = [embedding.values for embedding in inputs.embeddings.values()]
+    features = [inputs.mel, *embeddings, *inputs.embedder_inputs.values()]
     logits = [logit for logit in (student.strong_logits, student.weak_logits) if logit is not None]
     return torch.cat(
         [

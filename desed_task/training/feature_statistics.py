@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from desed_task.batch import Batch
+from desed_task.embeddings.ears import Ears
 from desed_task.errors import DesedTaskError
 from desed_task.features.frontend import Frontend, StagedFrontend
 from desed_task.training.step import Augmentation, prepare
@@ -83,7 +84,8 @@ def log_features(
 ) -> Iterator[Tensor]:
     """(batch, mel_frames, mel_bands) of each batch, after the augmentations that act before the normalisation."""
     early = [augmentation for augmentation in augmentations if augmentation.domain != "normalised"]
+    ears = Ears(_BeforeNormalisation(frontend))
     for number, batch in enumerate(batches):
         with torch.no_grad():
-            inputs, _ = prepare(batch, _BeforeNormalisation(frontend), early, np.random.default_rng((seed, number)))
+            inputs, _ = prepare(batch, ears, early, np.random.default_rng((seed, number)))
         yield inputs.mel

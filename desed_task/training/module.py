@@ -22,9 +22,9 @@ from torch import Tensor, nn
 
 from desed_task.batch import Batch, Inputs, Targets
 from desed_task.data.source import Share
+from desed_task.embeddings.ears import Ears
 from desed_task.errors import DesedTaskError
-from desed_task.features.frontend import Frontend
-from desed_task.training.batch_split import BatchSplit, InPortions, Step
+from desed_task.training.batch_split import BatchSplit, Step
 from desed_task.training.compiling import Execution
 from desed_task.training.course_options import CourseOptions
 from desed_task.training.divergence import DivergenceWatch
@@ -41,7 +41,7 @@ TIE_SHARE = 1e-5
 
 
 class TrainedModule(pl.LightningModule):
-    """Models, their front-end and the step that trains them.
+    """Models, what they hear with and the step that trains them.
 
     models: by their names, the first of which learns; the modules themselves are attributes of the subclass, whose
     names are those of the state dict. validate: model -> figures on the validation set, "objective" among them being
@@ -51,7 +51,7 @@ class TrainedModule(pl.LightningModule):
 
     def __init__(
         self,
-        frontend: Frontend,
+        ears: Ears,
         options: CourseOptions,
         augmentations: Sequence[Augmentation],
         steps_per_epoch: int,
@@ -60,7 +60,7 @@ class TrainedModule(pl.LightningModule):
     ) -> None:
         super().__init__()
         self.course = options
-        self.frontend = frontend
+        self.ears = ears
         self.augmentations = tuple(augmentations)
         self.steps_per_epoch = steps_per_epoch
         self.updates_per_epoch = -(-steps_per_epoch // options.accumulate_batches)
@@ -120,8 +120,7 @@ class TrainedModule(pl.LightningModule):
     def _prepare(self, batch: Batch, number: int, portions: int) -> tuple[Inputs, Targets]:
         torch.manual_seed(_dropout_seed(self.course.seed, number, self.ranks.share))
         rng = np.random.default_rng((self.course.seed, number, *_own_word(self.ranks.share)))
-        frontend = self.frontend if portions == 1 else InPortions(self.frontend, portions)
-        return prepare(batch, frontend, self.augmentations, rng)
+        return prepare(batch, self.ears, self.augmentations, rng, portions)
 
     def _losses(self, inputs: Inputs, targets: Targets, shares: Shares) -> Losses:
         # Gradients of several parts are added up, which recorded steps would overwrite.

@@ -6,13 +6,15 @@ What is common to every training is in `module`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from desed_task.batch import Inputs, Targets
-from desed_task.features.frontend import Frontend
+from desed_task.embeddings.ears import Ears
+from desed_task.embeddings.learning import parameter_groups
 from desed_task.training.mean_teacher import build_teacher, update_teacher
 from desed_task.training.module import TrainedModule
 from desed_task.training.schedules import cosine_decay, exponential_ramp
@@ -26,15 +28,17 @@ class SedModule(TrainedModule):
     def __init__(
         self,
         student: nn.Module,
-        frontend: Frontend,
+        ears: Ears,
         options: TrainingOptions,
         augmentations: Sequence[Augmentation],
         steps_per_epoch: int,
         validate: Callable[[nn.Module], Mapping[str, float]],
         description: Mapping[str, Any],
+        embedder_rates: Mapping[str, float] = MappingProxyType({}),
     ) -> None:
-        super().__init__(frontend, options, augmentations, steps_per_epoch, validate, description)
-        self.options = options
+        """embedder_rates: highest learning rates of the embedders that learn."""
+        super().__init__(ears, options, augmentations, steps_per_epoch, validate, description)
+        self.options, self.embedder_rates = options, embedder_rates
         self.sed_student = student
         self.sed_teacher = build_teacher(student, options.mean_teacher) if options.mean_teacher else None
         self._follows_now = False
@@ -110,9 +114,9 @@ class SedModule(TrainedModule):
         return self.options.precision == "32-true" or not self.options.gradient_clip
 
     def build_optimizer(self) -> torch.optim.Optimizer:
-        """Adam over the student."""
+        """Adam over the student, each embedder that learns at a rate of its own."""
         return torch.optim.Adam(
-            self.sed_student.parameters(),
+            parameter_groups(self.sed_student, self.embedder_rates),
             lr=self.options.learning_rate,
             betas=(0.9, 0.999),
             fused=self._is_adam_fused,

@@ -9,7 +9,7 @@ same input.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from desed_task.batch import Batch, Inputs, Predictions, Targets
-from desed_task.features.frontend import Frontend
+from desed_task.embeddings.ears import Ears
 from desed_task.training.losses import consistency_loss, supervised_loss
 from desed_task.training.training_options import TrainingOptions
 
@@ -58,18 +58,18 @@ Call = Callable[[nn.Module, Inputs], Predictions]
 
 
 def prepare(
-    batch: Batch, frontend: Frontend, augmentations: Sequence[Augmentation], rng: np.random.Generator
+    batch: Batch, ears: Ears, augmentations: Sequence[Augmentation], rng: np.random.Generator, portions: int = 1
 ) -> tuple[Inputs, Targets]:
     """Batch -> (Inputs, Targets), augmented, each augmentation in its domain; float32 in mixed precision too.
 
-    Half precision would round 8 bits deep before the logarithm, and divide by 0 where a clip is silent.
+    Half precision would round 8 bits deep before the logarithm, and divide by 0 where a clip is silent. portions: that
+    the batch is heard in.
     """
     with torch.no_grad(), torch.autocast(batch.waveform.device.type, enabled=False):
-        inputs, targets = Inputs(frontend.spectrum(batch.waveform)), batch.targets
+        inputs, targets = ears.spectrum(batch.waveform, batch.embeddings, portions), batch.targets
         inputs, targets = _augmented("linear", augmentations, inputs, targets, rng)
-        inputs = replace(inputs, mel=frontend.compress(inputs.mel))
-        inputs, targets = _augmented("log", augmentations, inputs, targets, rng)
-        inputs = replace(inputs, mel=frontend.normalise(inputs.mel))
+        inputs, targets = _augmented("log", augmentations, ears.compress(inputs), targets, rng)
+        inputs = ears.normalise(inputs)
         return _augmented("normalised", augmentations, inputs, targets, rng)
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from desed_task.batch import Inputs, Targets
-from desed_task.features.frontend import Frontend
+from desed_task.embeddings.ears import Ears
 from desed_task.training.module import TrainedModule
 from desed_task.training.prediction_ensemble import RunningEnsemble
 from desed_task.training.step import Augmentation, Call, Losses, Shares
@@ -40,7 +40,7 @@ class TaggingModule(TrainedModule):
     def __init__(
         self,
         model: nn.Module,
-        frontend: Frontend,
+        ears: Ears,
         options: TaggingTrainingOptions,
         augmentations: Sequence[Augmentation],
         steps_per_epoch: int,
@@ -49,7 +49,7 @@ class TaggingModule(TrainedModule):
         description: Mapping[str, Any],
         class_weights: Tensor | None = None,
     ) -> None:
-        super().__init__(frontend, options, augmentations, steps_per_epoch, validate, description)
+        super().__init__(ears, options, augmentations, steps_per_epoch, validate, description)
         self.options = options
         self.tagger = model
         self.loss = build_clip_loss(options.loss, class_weights)

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from desed_task.augment.filter_augment import FilterAugment, FilterAugmentOptions
 from desed_task.augment.frequency_mask import FrequencyMask, FrequencyMaskOptions
 from desed_task.augment.mixup import Mixup, MixupOptions
-from desed_task.batch import Inputs, Targets
+from desed_task.batch import Embedding, Inputs, Targets
 
 STRONG, WEAK, UNLABELED = [0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, 11]
 
@@ -23,7 +23,10 @@ def batch_of_twelve() -> tuple[Inputs, Targets]:
     Labels that are so small never reach the clamp of the hard mix.
     """
     number = torch.arange(12, dtype=torch.float32).view(12, 1, 1)
-    inputs = Inputs((number + 1).expand(12, 6, 8).clone(), {"beats": (100 * number).expand(12, 3, 2).clone()})
+    inputs = Inputs(
+        (number + 1).expand(12, 6, 8).clone(),
+        {"beats": Embedding((100 * number).expand(12, 3, 2).clone(), is_timed=True)},
+    )
     has_strong, has_weak = torch.zeros(12, dtype=torch.bool), torch.zeros(12, dtype=torch.bool)
     has_strong[STRONG], has_weak[WEAK] = True, True
     strong = (number / 100).expand(12, 5, 3).clone()
@@ -52,7 +55,7 @@ def test_features_embeddings_and_soft_labels_have_the_same_partners_and_shares(s
     inputs, targets = mixed(seed)
     number = inputs.mel[:, :1, :1] - 1
     torch.testing.assert_close(inputs.mel, (number + 1).expand(12, 6, 8))
-    torch.testing.assert_close(inputs.embeddings["beats"], (100 * number).expand(12, 3, 2), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(inputs.embeddings["beats"].values, (100 * number).expand(12, 3, 2), rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(targets.strong, (number / 100).expand(12, 5, 3))
     torch.testing.assert_close(targets.weak, targets.strong[:, 0])
 
@@ -98,7 +101,7 @@ def test_one_clip_alone_in_its_group_is_left_alone() -> None:
 def random_batch() -> tuple[Inputs, Targets]:
     torch.manual_seed(0)
     _, targets = batch_of_twelve()
-    return Inputs(torch.rand(12, 6, 32) + 0.1, {"beats": torch.rand(12, 3, 2)}), targets
+    return Inputs(torch.rand(12, 6, 32) + 0.1, {"beats": Embedding(torch.rand(12, 3, 2), is_timed=True)}), targets
 
 
 @pytest.mark.parametrize(

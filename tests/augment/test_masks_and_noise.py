@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from desed_task.augment.background_mix import BackgroundMix, BackgroundMixOptions
 from desed_task.augment.feature_noise import FeatureNoise, FeatureNoiseOptions
 from desed_task.augment.spec_augment import Runs, SpecAugment, SpecAugmentOptions, draw_masks
-from desed_task.batch import Inputs, Targets
+from desed_task.batch import Embedding, Inputs, Targets
 from desed_task.errors import AudioError
 
 CLIPS, FRAMES, BANDS = 64, 40, 16
@@ -33,7 +33,7 @@ FSD50K = SpecAugmentOptions(
 def inputs() -> Inputs:
     """Values from 1 to 2, no two alike."""
     values = 1 + torch.randperm(CLIPS * FRAMES * BANDS, generator=torch.Generator().manual_seed(0)) / 50_000
-    return Inputs(values.view(CLIPS, FRAMES, BANDS), {"beats": torch.ones(CLIPS, 3, 2)})
+    return Inputs(values.view(CLIPS, FRAMES, BANDS), {"beats": Embedding(torch.ones(CLIPS, 3, 2), is_timed=True)})
 
 
 @pytest.fixture
@@ -64,9 +64,10 @@ def test_psla_masks_one_run_of_bands_and_one_of_frames_with_zero(inputs: Inputs,
     output, same = augmentation(inputs, targets, np.random.default_rng(0))
     assert augmentation.domain == "log"
     assert same is targets
-    assert output.embeddings is inputs.embeddings
-    widths = []
-    for heard, original in zip(output.mel, inputs.mel, strict=True):
+    widths, middles = [], [round((frame + 0.5) * FRAMES / 3 - 0.5) for frame in range(3)]
+    for heard, original, embedded in zip(output.mel, inputs.mel, output.embeddings["beats"].values, strict=True):
+        in_time = (heard == 0).all(dim=1)
+        assert (embedded == 0).all(dim=1).tolist() == in_time[middles].tolist()  # silent where nothing is heard
         frames, bands = one_run((heard == 0).all(dim=1)), one_run((heard == 0).all(dim=0))
         hidden = torch.zeros(FRAMES, BANDS, dtype=torch.bool)
         hidden[frames], hidden[:, bands] = True, True

@@ -12,7 +12,7 @@ from torchvision.transforms.v2 import functional as oracle
 
 from desed_task.augment.random_resized_crop import Box, RandomResizedCrop, RandomResizedCropOptions, _positions
 from desed_task.augment.time_roll import TimeRoll, TimeRollOptions
-from desed_task.batch import Inputs, Targets
+from desed_task.batch import Embedding, Inputs, Targets
 
 FRAMES = 10
 PER_FRAME = 4
@@ -25,7 +25,10 @@ def clips(num_strong: int, num_weak: int, mel_frames: int = FRAMES * PER_FRAME) 
     strong = torch.arange(float(FRAMES)).view(1, -1, 1).expand(num_clips, FRAMES, 3).clone()
     has_strong = torch.arange(num_clips) < num_strong
     strong[~has_strong] = 0
-    inputs = Inputs(time.expand(num_clips, mel_frames, 6).clone(), {"beats": time[:, ::8].repeat(num_clips, 1, 2)})
+    inputs = Inputs(
+        time.expand(num_clips, mel_frames, 6).clone(),
+        {"beats": Embedding(time[:, ::8].repeat(num_clips, 1, 2), is_timed=True)},
+    )
     return inputs, Targets(strong, torch.ones(num_clips, 3), has_strong, ~has_strong)
 
 
@@ -56,7 +59,7 @@ def test_strong_labels_move_with_what_is_heard() -> None:
     assert len(heard[:, 0].unique()) == 5  # by -2 .. 2 frames of 4 mel frames
     assert torch.equal(known.strong[200:], targets.strong[200:])
     # Embedding frames of 8 mel frames: the nearest
-    moved = (output.embeddings["beats"][:200, 0, 0] - output.mel[:200, 0, 0]) % 40
+    moved = (output.embeddings["beats"].values[:200, 0, 0] - output.mel[:200, 0, 0]) % 40
     assert set(moved.tolist()) <= {0.0, 4.0, 36.0}
 
 

@@ -19,6 +19,7 @@ from torch.nn import functional
 from desed_task.batch import Inputs
 from desed_task.models.blocks import GLU, ContextGating
 from desed_task.models.crnn import CRNN, CRNNOptions
+from desed_task.models.tagger import InputShape
 
 # Channels of the seven published blocks, before and after.
 CHANNELS = (1, 16, 32, 64, 128, 128, 128, 128)
@@ -60,7 +61,7 @@ def random_weights(table: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
 
 def small_model(seed: int = 0, **options: Any) -> CRNN:
     torch.manual_seed(seed)
-    return CRNN(CRNNOptions(**{**SMALL, **options}), n_mels=8, num_classes=3)
+    return CRNN(CRNNOptions(**{**SMALL, **options}), InputShape(0, 8), 3)
 
 
 def mel(batch: int = 2, mel_frames: int = 13, bands: int = 8) -> Inputs:
@@ -69,7 +70,7 @@ def mel(batch: int = 2, mel_frames: int = 13, bands: int = 8) -> Inputs:
 
 @pytest.fixture(scope="module")
 def baseline() -> CRNN:
-    return CRNN(CRNNOptions(), n_mels=128, num_classes=CLASSES).eval()
+    return CRNN(CRNNOptions(), InputShape(626, 128), CLASSES).eval()
 
 
 def test_the_baseline_has_1_112_420_parameters(baseline: CRNN) -> None:
@@ -87,7 +88,7 @@ def test_ten_seconds_are_156_frames_of_ten_classes(baseline: CRNN) -> None:
 def test_a_published_checkpoint_loads_by_name(baseline: CRNN) -> None:
     table = published_table()
     assert {name: tuple(values.shape) for name, values in baseline.state_dict().items()} == table
-    model = CRNN(CRNNOptions(), n_mels=128, num_classes=CLASSES)
+    model = CRNN(CRNNOptions(), InputShape(626, 128), CLASSES)
     weights = random_weights(table)
     model.load_state_dict(weights, strict=True)
     torch.testing.assert_close(model.cnn.cnn.glu3.linear.weight, weights["cnn.cnn.glu3.linear.weight"])
@@ -239,5 +240,5 @@ def test_contradictory_options_are_refused(options: dict[str, Any], message: str
 
 
 def test_pooling_all_bands_away_is_refused() -> None:
-    with pytest.raises(ValueError, match="leaves nothing of 2 mel bands"):
-        CRNN(CRNNOptions(**SMALL), n_mels=2, num_classes=3)
+    with pytest.raises(ValueError, match=r"leaves nothing of features\.n_mels 2"):
+        CRNN(CRNNOptions(**SMALL), InputShape(0, 2), 3)

@@ -64,7 +64,7 @@ def save(tree: dict[str, Any], waveforms: torch.Tensor, path: Path, version: str
 
 def frame_scores(system: System, recordings: list[tuple[str, NDArray[np.float32]]]) -> NDArray[np.float32]:
     scores = predict(
-        system.models["teacher"], system.frontend, recordings, system.windowing, system.labels, torch.device("cpu")
+        system.models["teacher"], system.ears, recordings, system.windowing, system.labels, torch.device("cpu")
     )
     frames = [clip.frame_values for clip in scores.values()]
     return np.concatenate([values for values in frames if values is not None])
@@ -93,7 +93,7 @@ def test_each_years_shape_gives_the_scores_it_was_saved_with(
     model.load_state_dict(weights)
     with torch.inference_mode():
         expected = model(Inputs(build_frontend(options)(heard))).strong_probs.numpy()
-        loaded = system.models["student"](Inputs(system.frontend(heard))).strong_probs.numpy()
+        loaded = system.models["student"](system.ears(heard)).strong_probs.numpy()
     np.testing.assert_allclose(loaded, expected, rtol=0, atol=1e-6)
 
     # The other range would be another system.

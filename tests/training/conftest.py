@@ -16,9 +16,11 @@ from desed_task.batch import Batch, Targets
 from desed_task.clips import Clip, ClipSet, Supervision
 from desed_task.data.dataset import BatchDataset
 from desed_task.data.stored_source import StoredSource
+from desed_task.embeddings.ears import Ears
 from desed_task.events import Event
 from desed_task.labels import LabelSet
 from desed_task.models.crnn import CRNN, CRNNOptions
+from desed_task.models.tagger import InputShape
 from desed_task.timeline import FrameGrid
 from desed_task.training.sed_module import SedModule
 from desed_task.training.step import Augmentation
@@ -93,8 +95,12 @@ def make_module() -> Callable[..., SedModule]:
         training = TrainingOptions(**{"n_epochs": 2, "n_epochs_warmup": 1, "num_threads": 1, **options})
         torch.manual_seed(training.seed)
         student = CRNN(
-            CRNNOptions(nb_filters=(4, 4), pooling=((2, 2), (1, 4)), n_rnn_cell=4, dropout=dropout), BANDS, len(LABELS)
+            CRNNOptions(nb_filters=(4, 4), pooling=((2, 2), (1, 4)), n_rnn_cell=4, dropout=dropout),
+            InputShape(0, BANDS),
+            len(LABELS),
         )
-        return SedModule(student, Magnitudes(), training, augmentations, 5, validate, {"format": 1, "labels": ["hum"]})
+        return SedModule(
+            student, Ears(Magnitudes()), training, augmentations, 5, validate, {"format": 1, "labels": ["hum"]}
+        )
 
     return make

@@ -20,6 +20,7 @@ from desed_task.augment.frequency_mask import FrequencyMask, FrequencyMaskOption
 from desed_task.augment.mixup import Mixup, MixupOptions
 from desed_task.batch import Batch, Inputs, Predictions
 from desed_task.data.dataset import BatchDataset
+from desed_task.embeddings.ears import Ears
 from desed_task.features.logmel import LogMel, LogMelOptions
 from desed_task.training.checkpointing import read_checkpoint, write_checkpoint
 from desed_task.training.divergence import DivergenceWatch
@@ -111,7 +112,7 @@ def test_without_dropout_it_is_the_plain_step(
         for name, parameter in model.named_parameters():
             # A bias before a batch norm moves nothing: its gradient is rounding, which Adam blows up to whole steps.
             parameter.requires_grad_(not (".conv" in name and name.endswith("bias")))
-    inputs, _ = prepare(batch, module.frontend, (), np.random.default_rng(0))
+    inputs, _ = prepare(batch, module.ears, (), np.random.default_rng(0))
     wanted, teacher = plain_steps(plain, inputs.mel, batch, [module._ramp(step + 1) for step in range(STEPS)])
 
     optimiser = module.configure_optimizers()["optimizer"]
@@ -169,7 +170,7 @@ def test_the_host_asks_the_device_nothing_in_a_step(make_module: MakeModule, bat
     watch = DivergenceWatch(look_every=50)
     with NoQuestions():
         watch._watched = 1  # the first look, which asks, is over
-        inputs, targets = prepare(batch, module.frontend, augmentations, np.random.default_rng(0))
+        inputs, targets = prepare(batch, module.ears, augmentations, np.random.default_rng(0))
         losses = compute_losses(module.sed_student, module.sed_teacher, inputs, targets, module.options, 1.0)
         watch.watch(0, batch, inputs, losses.student, losses.total, losses.terms, module.sed_student)
         losses.total.backward()
@@ -180,7 +181,7 @@ def test_the_host_asks_the_device_nothing_in_a_step(make_module: MakeModule, bat
 
 def losses_of(module: SedModule, batch: Batch, precision: torch.dtype) -> tuple[Losses, Inputs]:
     with torch.autocast("cpu", dtype=precision, enabled=precision != torch.float32):
-        inputs, targets = prepare(batch, module.frontend, (), np.random.default_rng(0))
+        inputs, targets = prepare(batch, module.ears, (), np.random.default_rng(0))
         return compute_losses(module.sed_student, module.sed_teacher, inputs, targets, module.options, 1.0), inputs
 
 
@@ -202,11 +203,11 @@ def test_bfloat16_keeps_scores_and_losses_in_float32_and_near(make_module: MakeM
 
 @pytest.mark.parametrize("samples", ["noise", "silence"])
 def test_features_are_the_same_in_mixed_precision(batch: Batch, samples: str) -> None:
-    frontend = LogMel(LogMelOptions())
+    ears = Ears(LogMel(LogMelOptions()))
     batch = batch if samples == "noise" else replace(batch, waveform=torch.zeros_like(batch.waveform))
-    wanted, _ = prepare(batch, frontend, (Mixup(MixupOptions(probability=1.0)),), np.random.default_rng(0))
+    wanted, _ = prepare(batch, ears, (Mixup(MixupOptions(probability=1.0)),), np.random.default_rng(0))
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        found, _ = prepare(batch, frontend, (Mixup(MixupOptions(probability=1.0)),), np.random.default_rng(0))
+        found, _ = prepare(batch, ears, (Mixup(MixupOptions(probability=1.0)),), np.random.default_rng(0))
     assert torch.equal(found.mel, wanted.mel)
     assert torch.isfinite(found.mel).all()
 

@@ -40,8 +40,8 @@ class Times:
 
 def test_augmentations_act_in_their_domain(make_module: MakeModule, batch: Batch) -> None:
     module = make_module(augmentations=(Times("normalised", 3.0), Times("linear", 10.0)))
-    inputs, _ = prepare(batch, module.frontend, module.augmentations, np.random.default_rng(0))
-    spectrum = module.frontend.spectrum(batch.waveform)
+    inputs, _ = prepare(batch, module.ears, module.augmentations, np.random.default_rng(0))
+    spectrum = module.ears.frontend.spectrum(batch.waveform)
     torch.testing.assert_close(inputs.mel, 3.0 * torch.log10(10.0 * spectrum + 1e-3))
     assert not inputs.mel.requires_grad
 
@@ -76,7 +76,7 @@ def test_the_teacher_hears_in_training_mode(make_module: MakeModule, batch: Batc
 def test_a_step_without_a_teacher_is_the_supervised_loss(make_module: MakeModule, batch: Batch) -> None:
     module = make_module(dropout=0.0, mean_teacher=None)
     assert module.sed_teacher is None
-    inputs, targets = prepare(batch, module.frontend, module.augmentations, np.random.default_rng(0))
+    inputs, targets = prepare(batch, module.ears, module.augmentations, np.random.default_rng(0))
     expected, _ = supervised_loss(module.sed_student(inputs), targets)
     torch.testing.assert_close(module.training_step(batch, 0), expected)
 
@@ -90,7 +90,7 @@ def test_a_step_with_a_teacher_adds_weight_times_ramp_times_the_difference(
     torch.testing.assert_close(module.training_step(batch, 0), plain)  # equal weights agree on every clip
     with torch.no_grad():
         module.sed_teacher.dense.bias += 1.0
-        inputs, _ = prepare(batch, module.frontend, module.augmentations, np.random.default_rng(0))
+        inputs, _ = prepare(batch, module.ears, module.augmentations, np.random.default_rng(0))
         student, teacher = module.sed_student(inputs), module.sed_teacher(inputs)
         strong = (student.strong_probs - teacher.strong_probs).square().mean()
         weak = (student.weak_probs - teacher.weak_probs).square().mean()

@@ -12,7 +12,7 @@ from torchvision.ops import sigmoid_focal_loss
 
 from desed_task.batch import Inputs, Predictions, Targets
 from desed_task.errors import OptionsError
-from desed_task.training.batch_split import add_up, part_of_inputs, part_of_targets, shares_of
+from desed_task.training.batch_split import add_up, part_of_targets, shares_of
 from desed_task.training.class_weights import read_class_weights
 from desed_task.training.tagging_losses import (
     BceOptions,
@@ -155,7 +155,7 @@ def test_the_parts_of_a_batch_add_up_to_the_whole(options: ClipLossOptions, part
     for part in range(parts):
         shares = shares_of(targets, part, parts)
         losses = compute_tagging_losses(
-            model, part_of_inputs(inputs, part, parts), part_of_targets(targets, part, parts), loss, shares
+            model, inputs.part(part, parts), part_of_targets(targets, part, parts), loss, shares
         )
         losses.total.backward()
         of_parts.append(losses)

@@ -1,0 +1,41 @@
+"""A detector and the embedders that learn with it (end to end): one model.
+
+Its state dict holds all of them, under `detector.` and `embedders.<name>.`; the optimiser gives each embedder a
+learning rate of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from torch import nn
+
+from desed_task.batch import Inputs, Predictions
+from desed_task.embeddings.embedder import Network
+
+
+class Learning(nn.Module):
+    """Inputs, with what each of `embedders` hears in `embedder_inputs` -> Predictions of `detector`."""
+
+    def __init__(self, detector: nn.Module, embedders: Mapping[str, Network]) -> None:
+        super().__init__()
+        self.detector, self.embedders = detector, nn.ModuleDict(embedders)
+
+    def forward(self, inputs: Inputs) -> Predictions:
+        """See the class."""
+        own = {name: network(inputs.embedder_inputs[name]) for name, network in self.embedders.items()}
+        predictions: Predictions = self.detector(replace(inputs, embeddings={**inputs.embeddings, **own}))
+        return predictions
+
+
+def parameter_groups(model: nn.Module, rates: Mapping[str, float]) -> list[dict[str, Any]]:
+    """The parameters of a model for an optimiser: first all others, then each embedder of `rates` with its own rate."""
+    own: dict[str, list[nn.Parameter]] = {name: [] for name in rates}
+    others: list[nn.Parameter] = []
+    for name, parameter in model.named_parameters():
+        start, _, rest = name.partition(".")
+        embedder = rest.partition(".")[0]
+        (own[embedder] if start == "embedders" and embedder in own else others).append(parameter)
+    return [{"params": others}, *({"params": own[name], "lr": rate} for name, rate in rates.items())]
