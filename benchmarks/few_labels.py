@@ -30,14 +30,12 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from paired_reports import compared, table_of
 from rescoring import score_run
 
 from desed_task.command_line import RecipeParser, run_recipe, show
 from desed_task.errors import DesedTaskError
-from desed_task.metrics.bootstrap import Difference, sample_figures
-from desed_task.metrics.intervals import spread
 from desed_task.metrics.report import Report
-from desed_task.metrics.uncertainty import resampled_figures, samples_of
 
 ROOT = Path(__file__).resolve().parent.parent
 CORPORA = {"procedural": "few_labels", "ESC-10": "esc10_semi"}
@@ -125,7 +123,7 @@ def main(argv: Sequence[str]) -> int:
             run.train(arguments.num_threads, arguments.set)
     rows = [row for corpus in CORPORA for row in _rows(corpus, [run for run in runs if run.corpus == corpus])]
     for corpus in CORPORA:
-        show(_table(corpus, [row for row in rows if row["corpus"] == corpus]))
+        show(table_of(corpus, [row for row in rows if row["corpus"] == corpus], FIGURES, ", ".join(PEER)))
     if arguments.json is not None:
         arguments.json.parent.mkdir(parents=True, exist_ok=True)
         arguments.json.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
@@ -143,65 +141,16 @@ def _rows(corpus: str, runs: Sequence[Run]) -> Iterator[dict[str, Any]]:
             continue
         of_system = [reports[system, seed][model] for seed in seeds]
         of_peer = [reports[PEER[0], seed][PEER[1]] for seed in seeds]
-        over_clips = _differences_over_clips(of_system, of_peer)
-        for figure in FIGURES:
-            values = [getattr(report, figure) or 0.0 for report in of_system]
-            peers = [getattr(report, figure) or 0.0 for report in of_peer]
-            value, peer = spread(values), spread(peers)
-            difference = spread([mine - theirs for mine, theirs in zip(values, peers, strict=True)])
-            clips = over_clips.get(figure)
+        for row in compared(of_system, of_peer, FIGURES):
             yield {
-                "name": f"few labels {corpus} {figure} {system}, {model}",
+                "name": f"few labels {corpus} {row['figure']} {system}, {model}",
                 "corpus": corpus,
                 "system": f"{system}, {model}",
-                "figure": figure,
-                "value": value.mean,
-                "half_width": value.half_width,
                 "seeds": seeds,
-                "values": values,
-                "unit": "fraction",
                 "peer": ", ".join(PEER),
-                "peer_value": peer.mean,
-                "difference": difference.mean,
-                "difference_half_width": difference.half_width,
-                "difference_over_clips": [clips.low, clips.high] if clips else None,
-                "p_over_clips": clips.p_value if clips else None,
-                "ratio": value.mean / peer.mean if peer.mean else None,
+                **row,
                 "machine": machine,
             }
-
-
-def _differences_over_clips(systems: Sequence[Report], peers: Sequence[Report]) -> dict[str, Difference]:
-    """figure -> difference of the means over the seeds, resampled over the test clips."""
-    resampled = []
-    for reports in (systems, peers):
-        figures = [report.evidence.figures for report in reports if report.evidence is not None]
-        runs = [resampled_figures(of_run) for of_run in figures]
-        names = set.intersection(*(set(run) for run in runs))
-        common = [{name: run[name] for name in FIGURES if name in names} for run in runs]
-        resampled.append(sample_figures(common, samples_of(figures[0].truth.num_clips), num_threads=2))
-    mine, theirs = resampled
-    return {name: mine[name].difference(theirs[name]) for name in mine if name in theirs}
-
-
-def _table(corpus: str, rows: Sequence[dict[str, Any]]) -> str:
-    lines = [f"| {corpus} | " + " | ".join(FIGURES.values()) + " |", "|---" * (len(FIGURES) + 1) + "|"]
-    systems = list(dict.fromkeys(row["system"] for row in rows))
-    for system in systems:
-        cells = {row["figure"]: _cell(row) for row in rows if row["system"] == system}
-        lines.append(f"| {system} | " + " | ".join(cells[figure] for figure in FIGURES) + " |")
-    return "\n".join(lines) + "\n"
-
-
-def _cell(row: dict[str, Any]) -> str:
-    if row["half_width"] is None:
-        return f"{row['value']:.3f}"
-    text = f"{row['value']:.3f} ± {row['half_width']:.3f}"
-    if row["system"] == ", ".join(PEER):
-        return text
-    text += f" ({row['difference']:+.3f} ± {row['difference_half_width']:.3f})"
-    low, high = row["difference_over_clips"] or (None, None)
-    return text if low is None else f"{text} [{low:+.3f}, {high:+.3f}]"
 
 
 if __name__ == "__main__":
