@@ -9,8 +9,8 @@ not, only whole clips of them.
 Finished runs are not repeated. Prints a Markdown table: the mean over the seeds with the 95 % interval of the mean, the
 difference to the detector without embeddings, paired by seed, and in square brackets its interval over test scenes.
 
-    python recipes/generate_soundscapes.py --conf_file confs/soundscapes/esc10.yaml --output_dir data/esc10_soundscapes \
-        --set soundbank.root=ESC10
+    python recipes/generate_soundscapes.py --conf_file confs/soundscapes/esc10.yaml \
+        --output_dir data/esc10_soundscapes --set soundbank.root=ESC10
     python benchmarks/esc10_fusion.py --esc10 ESC10 --json docs/results/esc10_fusion.json
 """
 
@@ -53,13 +53,13 @@ TAGGER = (
     "max_frames: 24, fill: minimum}]",
     "data.validation=null",
 )
-# Twelve hundred steps of twelve clips, on one thread each.
+# Eight hundred steps of twelve clips, on one thread each.
 DETECTOR = (
     "data.train.0.batch_size=9",
     "data.train.1.batch_size=3",
-    "training.n_epochs=6",
+    "training.n_epochs=4",
     "training.n_epochs_warmup=1",
-    "training.decay_from_epoch=3",
+    "training.decay_from_epoch=2",
     "training.validation_interval=2",
     "training.num_threads=1",
 )

@@ -30,6 +30,7 @@ from desed_task.models.tagger import InputShape
 from desed_task.options import Options
 from desed_task.published.checkpoint import read_checkpoint
 from desed_task.published.taggers import load_initial
+from desed_task.training.run_folder import find_checkpoint
 from desed_task.variants import FRONTENDS, MODELS, Features, Model
 
 AUDIOSET_CLASSES = 527
@@ -102,9 +103,12 @@ def resolved(options: Any) -> NetworkOptions:
     if not isinstance(options, TaggerOptions):
         assert isinstance(options, NetworkOptions)
         return options
-    described = read_checkpoint(options.checkpoint).get(_DESCRIPTION)
+    path = find_checkpoint(options.checkpoint)
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such checkpoint; name that of the tagger, or its run folder")
+    described = read_checkpoint(path).get(_DESCRIPTION)
     if not isinstance(described, dict) or described.get("task") != "tagging":
-        raise CheckpointError(f"{options.checkpoint}: no tagger of recipes/train_tagging.py; name one, or take network")
+        raise CheckpointError(f"{path}: no tagger of recipes/train_tagging.py; name one, or take network")
     stored = described["options"]
     return NetworkOptions(
         name="network",
@@ -116,7 +120,7 @@ def resolved(options: Any) -> NetworkOptions:
         model=TypeAdapter(Model).validate_python(stored["model"]),
         num_classes=len(stored["labels"]),
         clip_seconds=stored["data"]["clip_seconds"],
-        weights=options.checkpoint,
+        weights=path,
     )
 
 
