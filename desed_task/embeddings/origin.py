@@ -1,0 +1,114 @@
+"""What stored embeddings were made of: the embedder, its weights, and the recordings as they were.
+
+An origin stands in the attributes of every file that is written here, in the published layouts too (readers of those do
+not look at them). A store of another embedder, or of recordings that have changed since, is refused and never mixed in.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from desed_task.errors import CorpusError
+
+_BLOCK_BYTES = 1 << 20
+
+
+class Origin(NamedTuple):
+    """What made embeddings.
+
+    embedder: the options that decide its numbers, as plain values; weights: SHA-256 of their file, empty where it is
+    not known; clip_seconds: length that every clip was padded to.
+    """
+
+    embedder: Mapping[str, Any]
+    weights: str
+    clip_seconds: float
+
+    def difference(self, other: Origin) -> str | None:
+        """The first thing in which two differ, in words; None for the same. What one does not know counts as equal."""
+        if self.clip_seconds != other.clip_seconds:
+            return f"clips of {self.clip_seconds:g} s for {other.clip_seconds:g} s"
+        mine, theirs = dict(_leaves(self.embedder)), dict(_leaves(other.embedder))
+        for key in mine.keys() & theirs.keys():
+            if mine[key] != theirs[key]:
+                return f"{key} {mine[key]} for {theirs[key]}"
+        if self.weights and other.weights and self.weights != other.weights:
+            return f"weights {self.weights[:12]} for {other.weights[:12]} (SHA-256)"
+        return None
+
+    def as_attributes(self) -> dict[str, Any]:
+        """As attributes of a file."""
+        embedder = json.dumps(self.embedder, sort_keys=True)
+        return {"embedder": embedder, "weights_sha256": self.weights, "clip_seconds": self.clip_seconds}
+
+    @classmethod
+    def from_attributes(cls, attributes: Mapping[str, Any]) -> Origin | None:
+        """None for a file that does not say; ValueError or KeyError for one that says it in other words."""
+        if "embedder" not in attributes:
+            return None
+        embedder = json.loads(str(attributes["embedder"]))
+        return cls(embedder, str(attributes["weights_sha256"]), float(attributes["clip_seconds"]))
+
+
+class Recording(NamedTuple):
+    """A recording as it was: bytes, time of its last change in nanoseconds, SHA-256 of its bytes."""
+
+    num_bytes: int
+    mtime_ns: int
+    sha256: str
+
+
+def recording_of(path: Path) -> Recording:
+    """A recording as it is now, read from end to end. CorpusError when it cannot be."""
+    try:
+        status = path.stat()
+        return Recording(status.st_size, status.st_mtime_ns, _sha256(path))
+    except OSError as error:
+        raise CorpusError(f"{path}: cannot be read ({error.strerror}); fetch it again") from None
+
+
+def is_unchanged(path: Path, before: Recording) -> bool:
+    """Whether a recording is what it was; it is read only where its time differs and its size does not."""
+    try:
+        status = path.stat()
+        if status.st_size != before.num_bytes:
+            return False
+        return status.st_mtime_ns == before.mtime_ns or _sha256(path) == before.sha256
+    except OSError as error:
+        raise CorpusError(f"{path}: cannot be read ({error.strerror}); fetch it again") from None
+
+
+def weights_digest(path: Path | None) -> str:
+    """SHA-256 of a file of weights, or of all files of a folder; empty where there is none."""
+    if path is None or not path.exists():
+        return ""
+    files = sorted(file for file in path.iterdir() if file.is_file()) if path.is_dir() else [path]
+    digests = [_digest_of(file, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+    return digests[0] if not path.is_dir() else hashlib.sha256("".join(digests).encode()).hexdigest()
+
+
+@lru_cache(maxsize=64)
+def _digest_of(path: Path, num_bytes: int, mtime_ns: int) -> str:  # noqa: ARG001  they tell a file from what it was
+    return _sha256(path)
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while block := stream.read(_BLOCK_BYTES):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _leaves(tree: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, str]]:
+    """Dotted key and value of everything in a tree; a list is one value."""
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{above}{key}.")
+        else:
+            yield f"{above}{key}", json.dumps(value)
