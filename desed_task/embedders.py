@@ -3,6 +3,7 @@
     panns, ast   the published networks, with their front-ends; weights as published
     network      any front-end and model of ours, with weights as published or of a training
     tagger       a checkpoint of a tagging recipe, whose front-end and model it says itself
+    extracted    what another program extracted from every clip, of a network that is not here (BEATs)
 
 `resolved` makes a `network` of a tagger, so that what a detector's checkpoint stores needs no other file to be read.
 """
@@ -15,11 +16,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import Field, TypeAdapter, model_validator
+from pydantic import Field, TypeAdapter
 from torch import nn
 
+from desed_task.clips import ClipSet
+from desed_task.embeddings.base_options import BaseEmbedderOptions
 from desed_task.embeddings.embedder import Embedder, Hearing, Network, mel_clock, shape_heard
-from desed_task.embeddings.store import StoredForm
+from desed_task.embeddings.extracted import ExtractedEmbedder, ExtractedOptions
+from desed_task.embeddings.reading import EmbeddingReader
+from desed_task.embeddings.store import StoredForm, open_embeddings
 from desed_task.errors import CheckpointError, OptionsError
 from desed_task.features.kaldi import KaldiOptions
 from desed_task.features.panns import PANNsOptions
@@ -27,7 +32,6 @@ from desed_task.models.ast import ASTOptions
 from desed_task.models.cnn14 import Cnn14Options
 from desed_task.models.embedding import EmbeddingShape
 from desed_task.models.tagger import InputShape
-from desed_task.options import Options
 from desed_task.published.checkpoint import read_checkpoint
 from desed_task.published.taggers import load_initial
 from desed_task.training.run_folder import find_checkpoint
@@ -37,29 +41,8 @@ AUDIOSET_CLASSES = 527
 # Where a checkpoint of ours says how it was made.
 _DESCRIPTION = "desed_task"
 
-Mode = Literal["stored", "frozen", "learning"]
-Output = Literal["frame", "segments", "tokens", "clip", "global"]
 
-
-class _EmbedderOptions(Options):
-    output: Output = Field("frame", description="Which embedding is listened to; what there is depends on the network.")
-    mode: Mode = Field(
-        "frozen",
-        description="Heard in each step without learning (frozen), learning in it, or extracted beforehand (stored).",
-    )
-    learning_rate: float = Field(1e-5, gt=0, description="Highest learning rate of mode learning.")
-    store: Path | None = Field(
-        None, description="Folder of extracted embeddings (recipes/extract_embeddings.py); mode stored needs it."
-    )
-
-    @model_validator(mode="after")
-    def _has_store(self) -> _EmbedderOptions:
-        if self.mode == "stored" and self.store is None:
-            raise ValueError("mode stored needs store, the folder that recipes/extract_embeddings.py wrote")
-        return self
-
-
-class NetworkOptions(_EmbedderOptions):
+class NetworkOptions(BaseEmbedderOptions):
     """Any network with embeddings, its front-end and its weights."""
 
     name: Literal["network"] = "network"
@@ -86,7 +69,7 @@ class ASTEmbedderOptions(NetworkOptions):
     model: ASTOptions = Field(ASTOptions(), description="The network.")
 
 
-class TaggerOptions(_EmbedderOptions):
+class TaggerOptions(BaseEmbedderOptions):
     """A tagger of a tagging recipe."""
 
     name: Literal["tagger"] = "tagger"
@@ -94,14 +77,15 @@ class TaggerOptions(_EmbedderOptions):
 
 
 EmbedderOptions = Annotated[
-    PANNsEmbedderOptions | ASTEmbedderOptions | NetworkOptions | TaggerOptions, Field(discriminator="name")
+    PANNsEmbedderOptions | ASTEmbedderOptions | NetworkOptions | TaggerOptions | ExtractedOptions,
+    Field(discriminator="name"),
 ]
 
 
-def resolved(options: Any) -> NetworkOptions:
-    """The same as a network: of a tagger, what its checkpoint says; CheckpointError when it is none."""
+def resolved(options: Any) -> NetworkOptions | ExtractedOptions:
+    """The same without need of other files: of a tagger, what its checkpoint says; CheckpointError when it is none."""
     if not isinstance(options, TaggerOptions):
-        assert isinstance(options, NetworkOptions)
+        assert isinstance(options, NetworkOptions | ExtractedOptions)
         return options
     path = find_checkpoint(options.checkpoint)
     if not path.is_file():
@@ -166,6 +150,11 @@ class BuiltEmbedder:
         shape = self.shape(self.options.features)
         return StoredForm(self.options.output, shape.frames, shape.dim, shape.is_timed)
 
+    def reader(self, clip_set: ClipSet) -> EmbeddingReader:
+        """The embeddings of a set, for mode stored; CorpusError where they are not there or of another form."""
+        assert self.options.store is not None, "mode stored has a store"
+        return open_embeddings(self.options.store, clip_set, self.stored_form())
+
     def shape(self, listener: Any) -> EmbeddingShape:
         """Of the embedding of a clip, on the clock of the listener's front-end (its options); needs no weights."""
         features = self.options.features
@@ -184,6 +173,15 @@ class BuiltEmbedder:
         return InputShape(features.num_frames(round(seconds * features.sample_rate)), features.num_bands)
 
 
-def build_embedders(options: Mapping[str, Any], system_rate: int, clip_seconds: float) -> dict[str, BuiltEmbedder]:
+AnyEmbedder = BuiltEmbedder | ExtractedEmbedder
+
+
+def build_embedders(options: Mapping[str, Any], system_rate: int, clip_seconds: float) -> dict[str, AnyEmbedder]:
     """Each embedder of a conf, by the name it has there."""
-    return {name: BuiltEmbedder(resolved(one), system_rate, clip_seconds) for name, one in options.items()}
+    return {name: _build_embedder(resolved(one), system_rate, clip_seconds) for name, one in options.items()}
+
+
+def _build_embedder(options: NetworkOptions | ExtractedOptions, system_rate: int, clip_seconds: float) -> AnyEmbedder:
+    if isinstance(options, ExtractedOptions):
+        return ExtractedEmbedder(options)
+    return BuiltEmbedder(options, system_rate, clip_seconds)

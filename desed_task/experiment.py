@@ -30,7 +30,6 @@ from desed_task.data.stored_source import StoredSource
 from desed_task.embedders import resolved
 from desed_task.embeddings.ears import Ears
 from desed_task.embeddings.reading import EmbeddingReader
-from desed_task.embeddings.store import open_embeddings
 from desed_task.errors import CheckpointError, CorpusError, OptionsError
 from desed_task.events import EventTable
 from desed_task.features.logmel import LogMelOptions
@@ -246,9 +245,9 @@ def build_dataset(
 def open_readers(options: SedOptions, clip_set: ClipSet) -> dict[str, EmbeddingReader]:
     """By embedder of mode stored, the embeddings of a set; CorpusError where they are not there or of other clips."""
     return {
-        name: open_embeddings(embedder.options.store, clip_set, embedder.stored_form())
+        name: embedder.reader(clip_set)
         for name, embedder in embedders_of(options).items()
-        if embedder.options.mode == "stored" and embedder.options.store is not None
+        if embedder.options.mode == "stored"
     }
 
 

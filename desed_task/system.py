@@ -24,7 +24,7 @@ from desed_task.clips import ClipSet
 from desed_task.data.joined import JoinedStore
 from desed_task.data.resident import AskedResidence
 from desed_task.data.store import PackedStore
-from desed_task.embedders import BuiltEmbedder, EmbedderOptions, build_embedders
+from desed_task.embedders import AnyEmbedder, EmbedderOptions, build_embedders
 from desed_task.embeddings.ears import Ears
 from desed_task.embeddings.learning import Learning
 from desed_task.embeddings.reading import NO_READERS, Readers
@@ -119,7 +119,7 @@ def build_grid(options: SystemOptions) -> FrameGrid:
     return FrameGrid(options.features.sample_rate, options.features.hop_length, options.model.time_pooling)
 
 
-def embedders_of(options: SystemOptions) -> dict[str, BuiltEmbedder]:
+def embedders_of(options: SystemOptions) -> dict[str, AnyEmbedder]:
     """The embedders of a conf; CheckpointError for a tagger that cannot be read."""
     return build_embedders(options.embedders, options.features.sample_rate, options.data.clip_seconds)
 
@@ -154,7 +154,7 @@ def build_ears(options: SystemOptions, exportable: bool = False) -> Ears:
 
     CheckpointError when these cannot be read; those of stored embeddings are read only for clips that are not stored.
     """
-    of_mode: dict[str, dict[str, BuiltEmbedder]] = {"stored": {}, "frozen": {}, "learning": {}}
+    of_mode: dict[str, dict[str, AnyEmbedder]] = {"stored": {}, "frozen": {}, "learning": {}}
     for name, embedder in embedders_of(options).items():
         of_mode[embedder.options.mode][name] = embedder
     return Ears(
