@@ -63,29 +63,36 @@ class Embeds(Protocol):
 def alignment(shape: EmbeddingShape, frames: int, time_pooling: int) -> Tensor:
     """(frames, embedding_frames): weights that bring a timed embedding onto frames of `time_pooling` mel frames.
 
-    Each row sums to 1. The weight falls linearly with the distance of the middles, to 0 at the longer of the two
-    steps: interpolation where the embedding is slower than the frames, a weighted mean where it is faster. Before the
-    first middle the first embedding frame stands, after the last the last.
+    Between its middles the embedding runs linearly; before the first it is as there, and so after the last. A frame
+    has its value at the frame's middle or, of an embedding that is faster, the mean over as many places in the frame
+    as it has embedding frames, rounded. Each row sums to 1, and what grows evenly in time still does, by as much.
     """
     assert shape.step is not None, "only embeddings that are timed can be aligned"
-    middles = shape.first + shape.step * np.arange(shape.frames)
-    times = np.clip((np.arange(frames) + 0.5) * time_pooling - 0.5, middles[0], middles[-1])
-    weights = np.maximum(0.0, 1.0 - np.abs(times[:, None] - middles) / max(shape.step, time_pooling))
-    return _rows(weights)
+    places = max(1, round(time_pooling / shape.step))
+    within = (np.arange(places) + 0.5) / places * time_pooling - 0.5
+    mel_frames = np.arange(frames)[:, None, None] * time_pooling + within[:, None]
+    position = np.clip((mel_frames - shape.first) / shape.step, 0, shape.frames - 1)
+    between = np.maximum(0.0, 1.0 - np.abs(position - np.arange(shape.frames)))
+    return _tensor(between.mean(axis=1))
 
 
 def nearest(shape: EmbeddingShape, frames: int) -> Tensor:
-    """(frames, embedding_frames): the embedding frame at the same share of the clip (torch's `nearest-exact`)."""
-    chosen = np.minimum(((np.arange(frames) + 0.5) * shape.frames / frames).astype(np.int64), shape.frames - 1)
-    return _rows(np.eye(shape.frames)[chosen])
+    """(frames, embedding_frames): the embedding frame at the same share of the clip (torch's `nearest-exact`).
+
+    In single precision, as there: it decides where a frame's middle lies between two embedding frames.
+    """
+    share = float(np.float32(shape.frames) / np.float32(frames))
+    middles = ((np.arange(frames) + 0.5) * share).astype(np.float32)
+    return _tensor(np.eye(shape.frames)[np.minimum(middles.astype(np.int64), shape.frames - 1)])
 
 
 def pooled(shape: EmbeddingShape, frames: int) -> Tensor:
     """(frames, embedding_frames): means over equal shares of the clip (torch's `adaptive_avg_pool1d`)."""
-    place, share = np.arange(shape.frames), shape.frames / frames
-    first, end = np.floor(np.arange(frames) * share), np.ceil((np.arange(frames) + 1) * share)
-    return _rows(((place >= first[:, None]) & (place < end[:, None])).astype(np.float64))
+    place, frame = np.arange(shape.frames), np.arange(frames)[:, None]
+    first, end = frame * shape.frames // frames, -(-(frame + 1) * shape.frames // frames)
+    share = ((place >= first) & (place < end)).astype(np.float64)
+    return _tensor(share / share.sum(axis=1, keepdims=True))
 
 
-def _rows(weights: NDArray[np.float64]) -> Tensor:
-    return torch.from_numpy((weights / weights.sum(axis=1, keepdims=True)).astype(np.float32))
+def _tensor(weights: NDArray[np.float64]) -> Tensor:
+    return torch.from_numpy(weights.astype(np.float32))

@@ -11,26 +11,24 @@ aligned      shrunk (linear, layer norm), then brought onto the frames by both c
 
 Then they `join`: concatenated with the features and brought back to their width by one linear layer, as published, or
 gated: each is added to the features, weighted by sigmoids of both. Published parameters (768 values per embedding
-frame, default CRNN): frame 5.22 M, pool1d 1.227 M in all.
+frame, default CRNN): frame 5,215,076 in all, interpolate and pool1d 1,227,236.
+
+Published code calls the linear layer of `concatenated` cat_tf, the shrinking shrink_emb and the GRU frame_embs_encoder.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from functools import partial
 
-import torch
-from pydantic import Field
+from pydantic import Field, field_validator
 from torch import Tensor, nn
 
 from desed_task.batch import Embedding
-from desed_task.models.dropout import Dropout
-from desed_task.models.embedding import EmbeddingShape, alignment, nearest, pooled
+from desed_task.models.embedding import EmbeddingShape
+from desed_task.models.fusion_joins import JOINS, JoinName
+from desed_task.models.fusion_ways import FeatureShape, Way, WayName, build_way, without_runs
 from desed_task.options import Options
-
-WayName = Literal["global", "frame", "interpolate", "pool1d", "aligned"]
-# Cells of the GRU of `frame`, per direction, as published.
-ENCODER_CELLS = 512
 
 
 class FusionOptions(Options):
@@ -39,127 +37,20 @@ class FusionOptions(Options):
     ways: Mapping[str, WayName] = Field(
         min_length=1, description="By embedder: global, frame, interpolate, pool1d or aligned."
     )
-    join: Literal["concatenated", "gated"] = Field("concatenated", description="How they join the features.")
+    join: JoinName = Field("concatenated", description="How they join the features.")
     dropout: float = Field(0.0, ge=0, lt=1, description="Dropout before they are joined; 2024 has that of the CRNN.")
     dropstep: float = Field(
         0.0, ge=0, le=1, description="Largest share of the frames that a dropstep hides (2024: .3); 0 is none."
     )
     dropstep_frames: int = Field(16, ge=1, description="Longest run that a dropstep hides, frames.")
 
-
-class _Shrink(nn.Sequential):
-    def __init__(self, dim: int, width: int) -> None:
-        super().__init__(nn.Linear(dim, width), nn.LayerNorm(width))
-
-
-class _Global(nn.Module):
-    """One embedding of the clip."""
-
-    def __init__(self, shape: EmbeddingShape, width: int, frames: int, time_pooling: int) -> None:  # noqa: ARG002
-        super().__init__()
-        if shape.frames != 1:
-            raise ValueError(
-                f"way global is for one embedding of the clip and there are {shape.frames}; take another way, or "
-                f"output global of the embedder"
-            )
-        self.width, self.frames = width, frames
-        self.shrink = _Shrink(shape.dim, width)
-
-    def forward(self, values: Tensor) -> Tensor:
-        """(batch, 1, dim) -> (batch, frames, width)."""
-        repeated: Tensor = self.shrink(values).expand(-1, self.frames, -1)
-        return repeated
-
-
-class _Frame(nn.Module):
-    """The last output of a GRU over the embedding frames."""
-
-    def __init__(self, shape: EmbeddingShape, width: int, frames: int, time_pooling: int) -> None:  # noqa: ARG002
-        super().__init__()
-        self.width, self.frames = width, frames
-        self.encoder = nn.GRU(shape.dim, ENCODER_CELLS, batch_first=True, bidirectional=True)
-        self.shrink = _Shrink(2 * ENCODER_CELLS, width)
-
-    def forward(self, values: Tensor) -> Tensor:
-        """(batch, embedding_frames, dim) -> (batch, frames, width)."""
-        encoded, _ = self.encoder(values)
-        repeated: Tensor = self.shrink(encoded[:, -1:]).expand(-1, self.frames, -1)
-        return repeated
-
-
-class _Resampled(nn.Module):
-    """Onto the frames by fixed weights. weights: (frames, embedding_frames)."""
-
-    weights: Tensor
-
-    def __init__(self, weights: Tensor, width: int) -> None:
-        super().__init__()
-        self.width = width
-        self.register_buffer("weights", weights, persistent=False)
-
-    def forward(self, values: Tensor) -> Tensor:
-        """(batch, embedding_frames, dim) -> (batch, frames, dim)."""
-        return self.weights.to(values.dtype) @ values
-
-
-class _Aligned(nn.Module):
-    """Shrunk, then aligned by both clocks."""
-
-    def __init__(self, shape: EmbeddingShape, width: int, frames: int, time_pooling: int) -> None:
-        super().__init__()
-        if not shape.is_timed:
-            raise ValueError(
-                "way aligned needs an embedding that follows the clip's time; take output frame of the embedder, or "
-                "another way"
-            )
-        self.width = width
-        self.shrink = _Shrink(shape.dim, width)
-        self.align = _Resampled(alignment(shape, frames, time_pooling), width)
-
-    def forward(self, values: Tensor) -> Tensor:
-        """(batch, embedding_frames, dim) -> (batch, frames, width)."""
-        aligned: Tensor = self.align(self.shrink(values))
-        return aligned
-
-
-def _build_way(name: WayName, shape: EmbeddingShape, width: int, frames: int, time_pooling: int) -> nn.Module:
-    if name == "interpolate":
-        return _Resampled(nearest(shape, frames), shape.dim)
-    if name == "pool1d":
-        return _Resampled(pooled(shape, frames), shape.dim)
-    return {"global": _Global, "frame": _Frame, "aligned": _Aligned}[name](shape, width, frames, time_pooling)
-
-
-class Concatenated(nn.Module):
-    """A linear layer on features and embeddings side by side."""
-
-    def __init__(self, width: int, others: list[int], dropout: float) -> None:
-        super().__init__()
-        self.dropout = Dropout(dropout)
-        self.linear = nn.Linear(width + sum(others), width)
-
-    def forward(self, x: Tensor, others: list[Tensor]) -> Tensor:
-        """(batch, frames, width) and others -> (batch, frames, width)."""
-        joined: Tensor = self.linear(self.dropout(torch.cat([x, *others], dim=-1)))
-        return joined
-
-
-class Gated(nn.Module):
-    """Embeddings are added to the features as far as both say so."""
-
-    def __init__(self, width: int, others: list[int], dropout: float) -> None:
-        super().__init__()
-        self.dropout = Dropout(dropout)
-        self.values = nn.ModuleList(nn.Linear(other, width) for other in others)
-        self.gates = nn.ModuleList(nn.Linear(width + other, width) for other in others)
-
-    def forward(self, x: Tensor, others: list[Tensor]) -> Tensor:
-        """(batch, frames, width) and others -> (batch, frames, width)."""
-        joined = x
-        for value, gate, other in zip(self.values, self.gates, others, strict=True):
-            heard = self.dropout(other)
-            joined = joined + torch.sigmoid(gate(torch.cat([x, heard], dim=-1))) * value(heard)
-        return joined
+    @field_validator("ways")
+    @classmethod
+    def _nameable(cls, ways: Mapping[str, WayName]) -> Mapping[str, WayName]:
+        for name in ways:
+            if not name.isidentifier() or hasattr(nn.ModuleDict(), name):
+                raise ValueError(f"an embedder cannot be called {name!r}; take letters, digits and _, as in ast_frames")
+        return ways
 
 
 class Fusion(nn.Module):
@@ -173,28 +64,18 @@ class Fusion(nn.Module):
         if options.ways.keys() != shapes.keys():
             named, there = (", ".join(sorted(names)) or "none" for names in (options.ways, shapes))
             raise ValueError(f"model.fusion.ways names {named} and the embedders are {there}; name each in both")
-        self.options = options
-        self.ways = nn.ModuleDict(
-            {name: _build_way(way, shapes[name], width, frames, time_pooling) for name, way in options.ways.items()}
-        )
-        others = [int(way.width) for way in self.ways.values()]  # type: ignore[arg-type]
-        self.join = {"concatenated": Concatenated, "gated": Gated}[options.join](width, others, options.dropout)
+        features = FeatureShape(frames, width, time_pooling)
+        ways = {name: build_way(way, name, shapes[name], features) for name, way in options.ways.items()}
+        self.ways: Mapping[str, Way] = nn.ModuleDict(ways)  # type: ignore[assignment]
+        self.join = JOINS[options.join](width, [way.width for way in ways.values()], options.dropout)
+        # Frames of the longest run that a dropstep hides.
+        self.longest_run = min(options.dropstep_frames, int(options.dropstep * frames))
 
     def forward(self, x: Tensor, embeddings: Mapping[str, Embedding]) -> Tensor:
         """Features joined by every embedding, see the class."""
         others = [way(embeddings[name].values.to(x.dtype)) for name, way in self.ways.items()]
-        if self.training and self.options.dropstep:
-            x, *others = [self._dropped(values) for values in (x, *others)]
+        if self.training and self.longest_run:
+            # Drawn apart for the features and for each embedding (2024).
+            x, *others = map(partial(without_runs, longest=self.longest_run), (x, *others))
         joined: Tensor = self.join(x, others)
         return joined
-
-    def _dropped(self, values: Tensor) -> Tensor:
-        """Each clip without a run of frames, drawn apart for the features and for each embedding (2024)."""
-        clips, frames, _ = values.shape
-        longest = min(self.options.dropstep_frames, int(self.options.dropstep * frames))
-        width, first = torch.rand(2, clips, 1, device=values.device)
-        width = width * longest
-        first = (first * (frames - width)).long()
-        place = torch.arange(frames, device=values.device)
-        hidden = (place >= first) & (place < first + width.long())
-        return values.masked_fill(hidden[:, :, None], 0.0)
