@@ -60,7 +60,8 @@ def fetch_file(remote: RemoteFile, target: Path, policy: RetryPolicy | None = No
         except OSError as error:
             raise FetchError(f"{partial}: cannot be written ({error.strerror}); make room or go elsewhere") from None
         except FetchError as error:
-            raise FetchError(f"{error}; fetch it elsewhere, put it at {target} and run the command again") from None
+            place = str(target) if remote.size is None else f"{target} ({remote.size} bytes)"
+            raise FetchError(f"{error}; fetch it elsewhere, put it at {place} and run the command again") from None
         try:
             _verify(remote, partial, check, f"the server at {remote.url} gives another file than was published")
         except FetchError as error:

@@ -147,7 +147,7 @@ def test_retry_after_is_seconds_or_a_date() -> None:
 def test_a_file_that_is_not_there_is_refused_at_once_with_the_way_out(
     remote: RemoteFile, target: Path, site: Site, impatient: RetryPolicy
 ) -> None:
-    with pytest.raises(FetchError, match=rf"HTTP 404 Not Found; fetch it elsewhere, put it at {target} and run"):
+    with pytest.raises(FetchError, match=rf"Not Found; fetch it elsewhere, put it at {target} \(10240 bytes\) and run"):
         fetch_file(replace(remote, url=site.url("/nothing")), target, impatient)
     assert len(site.asked) == 1
 
