@@ -56,6 +56,7 @@ class ProbabilityGraph(nn.Module):
     ) -> None:
         super().__init__()
         self.ears, self.model = copy.deepcopy(ears), copy.deepcopy(model)
+        self.ears.make_spare()  # whoever is served has no stored embeddings
         self.grid, self.with_logits = grid, with_logits
         self.cpu().eval()
 

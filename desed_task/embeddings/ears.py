@@ -67,10 +67,15 @@ class Ears(nn.Module):
         """All three stages."""
         return self.normalise(self.compress(self.spectrum(waveform, stored)))
 
+    def make_spare(self) -> None:
+        """Make the embedders of stored embeddings now, so that any clip can be heard; CheckpointError, OptionsError."""
+        self._make_missing({}, torch.device("cpu"))
+
     def _make_missing(self, stored: Mapping[str, Embedding], device: torch.device) -> None:
         for name, make in self._spare.items():
             if name not in stored and name not in self.frozen:
-                self.frozen[name] = make().to(device)  # type: ignore[index]
+                with torch.inference_mode(False):  # whoever hears with it next may be training
+                    self.frozen[name] = make().to(device)  # type: ignore[index]
 
     def _each(self, inputs: Inputs, stage: Callable[[Frontend, Tensor], Tensor]) -> Inputs:
         heard = {name: stage(self.learning[name].frontend, values) for name, values in inputs.embedder_inputs.items()}

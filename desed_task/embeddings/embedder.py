@@ -47,11 +47,8 @@ class Network(nn.Module):
             has = f"has {', '.join(offered)}" if offered else "has none"
             raise ValueError(f"{type(network).__name__} offers no embedding {output!r}; it {has}")
         self.network, self.output = network, output
-
-    @property
-    def form(self) -> EmbeddingForm:
-        """What its embedding looks like."""
-        return cast(Embeds, self.network).embedding_form(self.output)
+        # What its embedding looks like; asked once, for parts that it does not need may be left out (pruning).
+        self.form: EmbeddingForm = cast(Embeds, network).embedding_form(output)
 
     def forward(self, heard: Tensor) -> Embedding:
         """See the class."""
@@ -78,7 +75,10 @@ class Embedder(nn.Module):
 
 
 def freeze(module: nn.Module) -> None:
-    """Turn every parameter, in place, into a buffer that no state dict holds; eval mode."""
+    """Turn every parameter, in place, into a buffer that no state dict holds; eval mode.
+
+    Recurrent layers keep a list of their weights beside them, which they make anew when it is not theirs any more.
+    """
     for part in module.modules():
         for name, parameter in list(part.named_parameters(recurse=False)):
             delattr(part, name)

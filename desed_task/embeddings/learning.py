@@ -31,11 +31,19 @@ class Learning(nn.Module):
 
 
 def parameter_groups(model: nn.Module, rates: Mapping[str, float]) -> list[dict[str, Any]]:
-    """The parameters of a model for an optimiser: first all others, then each embedder of `rates` with its own rate."""
+    """The parameters of a model for an optimiser: first all others, then each embedder of `rates` with its own rate.
+
+    Without embedders that learn, one group; else groups have names, which the log shows: detector, embedders.<name>.
+    """
+    if not rates:
+        return [{"params": list(model.parameters())}]
     own: dict[str, list[nn.Parameter]] = {name: [] for name in rates}
     others: list[nn.Parameter] = []
     for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            continue
         start, _, rest = name.partition(".")
         embedder = rest.partition(".")[0]
         (own[embedder] if start == "embedders" and embedder in own else others).append(parameter)
-    return [{"params": others}, *({"params": own[name], "lr": rate} for name, rate in rates.items())]
+    embedders = [{"name": f"embedders.{name}", "params": own[name], "lr": rate} for name, rate in rates.items()]
+    return [{"name": "detector", "params": others}, *embedders]
