@@ -33,6 +33,7 @@ from desed_task.labels import LabelSet
 from desed_task.options import Options, check_options
 from desed_task.postprocessing.pipeline import build_postprocessing
 from desed_task.published.checkpoint import read_checkpoint
+from desed_task.published.hugging_face import is_hugging_face
 from desed_task.published.taggers import InitialWeights, initialise, load_initial
 from desed_task.system import (
     HeardOptions,
@@ -208,7 +209,7 @@ def build_tagging_dataset(
 def require_initial_weights(options: TaggingOptions) -> None:
     """CheckpointError when a file that a training is to begin from is not there, said before anything is packed."""
     for path in (options.training.init_from, getattr(options.model, "weights", None)):
-        if path is not None and not path.is_file():
+        if path is not None and not path.is_file() and not is_hugging_face(path):
             raise CheckpointError(f"{path}: no such file of initial weights; correct the path, or fetch it")
 
 

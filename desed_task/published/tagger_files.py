@@ -31,10 +31,15 @@ def read_tagger_weights(path: Path) -> dict[str, Tensor]:
             f"{path}: holds no weights (looked for a state dict, by itself or under {', '.join(_PLACES)}); name a "
             f"checkpoint of a model"
         )
+    require_finite(weights, path)
+    return _without_prefix(weights)
+
+
+def require_finite(weights: Mapping[str, Tensor], path: Path) -> None:
+    """CheckpointError for weights that no training can have meant to keep."""
     broken = next((name for name, values in weights.items() if not _is_finite(values)), None)
     if broken is not None:
         raise CheckpointError(f"{path}: {broken} holds values that are not finite; name another checkpoint")
-    return _without_prefix(weights)
 
 
 def weights_in(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:

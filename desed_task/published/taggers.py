@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from desed_task.errors import CheckpointError
 from desed_task.features.frontend import FrontendOptions
+from desed_task.published.hugging_face import is_hugging_face, read_hugging_face
 from desed_task.published.panns_frontend import check_frontend
 from desed_task.published.tagger_families import Family, Translation, family_of, same_family, shapes_of
 from desed_task.published.tagger_files import read_tagger_weights
@@ -69,10 +70,13 @@ def initialise(model: nn.Module, features: FrontendOptions | None = None) -> Ini
 def load_initial(model: nn.Module, path: Path, features: FrontendOptions | None = None) -> InitialWeights:
     """Load the weights in the file `path` into `model`, which has a HEAD, and report.
 
-    features: the conf's front-end, with which that of a PANNs checkpoint is compared. CheckpointError, with the model
-    untouched, when the file cannot be read or does not fit.
+    path: also a folder of Hugging Face or a hub id (hugging_face.py). features: the conf's front-end, with which that
+    of a PANNs checkpoint is compared. CheckpointError, with the model untouched, when the file cannot be read or does
+    not fit.
     """
-    weights, mine = read_tagger_weights(path), model.state_dict()
+    hugging_face = is_hugging_face(path)
+    weights = read_hugging_face(path, model, features) if hugging_face else read_tagger_weights(path)
+    mine = model.state_dict()
     family, own = family_of(weights), family_of(mine)
     if not same_family(family, own):
         raise CheckpointError(
