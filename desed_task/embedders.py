@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from math import ceil
 from pathlib import Path
@@ -17,14 +18,17 @@ from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field, TypeAdapter
-from torch import nn
+from torch import Tensor, nn
 
 from desed_task.clips import ClipSet
+from desed_task.data.fetch.weights import fetch_weights
 from desed_task.embeddings.base_options import BaseEmbedderOptions
 from desed_task.embeddings.embedder import Embedder, Hearing, Network, mel_clock, shape_heard
 from desed_task.embeddings.extracted import ExtractedEmbedder, ExtractedOptions
+from desed_task.embeddings.pruning import parameters_in_use, prune
 from desed_task.embeddings.reading import EmbeddingReader
 from desed_task.embeddings.store import StoredForm, open_embeddings
+from desed_task.embeddings.weight_files import found_beside, require_weights, sha256_of
 from desed_task.errors import CheckpointError, OptionsError
 from desed_task.features.kaldi import KaldiOptions
 from desed_task.features.panns import PANNsOptions
@@ -33,10 +37,13 @@ from desed_task.models.cnn14 import Cnn14Options
 from desed_task.models.embedding import EmbeddingShape
 from desed_task.models.tagger import InputShape
 from desed_task.published.checkpoint import read_checkpoint
-from desed_task.published.taggers import load_initial
+from desed_task.published.hugging_face import fetched_folder
+from desed_task.published.taggers import InitialWeights, load_initial
+from desed_task.published.weights import published_weights
 from desed_task.training.run_folder import find_checkpoint
 from desed_task.variants import FRONTENDS, MODELS, Features, Model
 
+LOG = logging.getLogger(__name__)
 AUDIOSET_CLASSES = 527
 # Where a checkpoint of ours says how it was made.
 _DESCRIPTION = "desed_task"
@@ -50,10 +57,25 @@ class NetworkOptions(BaseEmbedderOptions):
     model: Model = Field(description="The network.")
     num_classes: int = Field(AUDIOSET_CLASSES, ge=1, description="Classes of its head.")
     clip_seconds: float | None = Field(None, gt=0, description="Length of what it learned from; null: the detector's.")
-    weights: Path | None = Field(None, description="File of its weights.")
+    weights: Path | None = Field(
+        None, description="File of its weights, Hugging Face folder or hub id; null: as published (panns, ast)."
+    )
+    sha256: str | None = Field(
+        None,
+        pattern="^[0-9a-f]{64}$",
+        description="Of that file; written down when a training begins, asked for after.",
+    )
 
 
-class PANNsEmbedderOptions(NetworkOptions):
+class PublishedOptions(NetworkOptions):
+    """A network whose weights were published."""
+
+    weights_dir: Path = Field(
+        Path("pretrained"), description="Folder that published weights are fetched into, where weights is null."
+    )
+
+
+class PANNsEmbedderOptions(PublishedOptions):
     """A PANN: Cnn14 at 16 kHz, as the DESED baselines listen to it."""
 
     name: Literal["panns"] = "panns"  # type: ignore[assignment]
@@ -61,7 +83,7 @@ class PANNsEmbedderOptions(NetworkOptions):
     model: Cnn14Options = Field(Cnn14Options(), description="The network.")
 
 
-class ASTEmbedderOptions(NetworkOptions):
+class ASTEmbedderOptions(PublishedOptions):
     """AST, trained on AudioSet."""
 
     name: Literal["ast"] = "ast"  # type: ignore[assignment]
@@ -108,6 +130,48 @@ def resolved(options: Any) -> NetworkOptions | ExtractedOptions:
     )
 
 
+def recorded(options: NetworkOptions | ExtractedOptions) -> NetworkOptions | ExtractedOptions:
+    """The same with the sha256 of its weights, for a training that begins.
+
+    CheckpointError when they are not there, which mode stored need not have, or not those with the conf's sha256.
+    """
+    if isinstance(options, ExtractedOptions) or (options.mode == "stored" and not _has_weights(options)):
+        return options
+    weights = _weights_of(options)
+    return options.model_copy(update={"sha256": sha256_of(weights)})
+
+
+def with_weights_beside(options: Any, folder: Path) -> Any:
+    """The same with weights that lie in `folder` and not where they were."""
+    if not isinstance(options, NetworkOptions) or options.weights is None:
+        return options
+    return options.model_copy(update={"weights": found_beside(options.weights, folder)})
+
+
+def _has_weights(options: NetworkOptions) -> bool:
+    return options.weights is not None and options.weights.exists()
+
+
+def _weights_of(options: NetworkOptions) -> Path:
+    """Where the weights are: what the conf names, else the published file, which is fetched and verified.
+
+    CheckpointError when they are not there, or others than the options say; FetchError when they cannot be had.
+    """
+    path = _published_file(options) if options.weights is None else fetched_folder(options.weights)
+    require_weights(path, options.sha256)
+    return path
+
+
+def _published_file(options: NetworkOptions) -> Path:
+    published = published_weights(options.model, options.features)
+    if published is None or not isinstance(options, PublishedOptions):
+        raise CheckpointError(
+            f"embedders: no weights are named for {options.name} and none are published of this network; set weights "
+            f"to their file"
+        )
+    return fetch_weights(published, options.weights_dir)
+
+
 class BuiltEmbedder:
     """An embedder of a system whose waveforms have `system_rate` samples per second.
 
@@ -134,16 +198,23 @@ class BuiltEmbedder:
             raise OptionsError(f"embedders: {error}") from None
 
     def trained_network(self) -> Network:
-        """The network with its weights. CheckpointError when they cannot be read or do not fit."""
-        network, weights = self.network(), self.options.weights
-        if weights is None:
-            raise CheckpointError(f"embedders: no weights are named for {self.options.name}; set weights to their file")
-        load_initial(network.network, weights, self.options.features)
+        """The network with its weights; what was loaded is logged. CheckpointError when they cannot be had or do not fit.
+
+        A head that is missing, or of other classes, matters only for an embedding that is made of it.
+        """
+        network, weights = self.network(), _weights_of(self.options)
+        loaded = load_initial(network.network, weights, self.options.features)
+        self._require_head(loaded)
+        LOG.info("embedder %s: %s", self.options.name, loaded)
         return network
 
+    def learner(self) -> Network:
+        """The network, untrained, without what its embedding does not need."""
+        return prune(self.network(), self._in_use())
+
     def embedder(self, exportable: bool = False) -> Embedder:
-        """Frozen, with its weights."""
-        return Embedder(self.hearing(exportable), self.trained_network())
+        """Frozen, with its weights, without what its embedding does not need."""
+        return Embedder(self.hearing(exportable), prune(self.trained_network(), self._in_use()))
 
     def stored_form(self) -> StoredForm:
         """What a store of its embeddings must hold: of a clip, (frames, dim), and which of its embeddings."""
@@ -157,15 +228,30 @@ class BuiltEmbedder:
 
     def shape(self, listener: Any) -> EmbeddingShape:
         """Of the embedding of a clip, on the clock of the listener's front-end (its options); needs no weights."""
-        features = self.options.features
-        mel_frames = features.num_frames(ceil(round(self.clip_seconds * self.system_rate) * self._rate_ratio))
         with torch.device("meta"):  # nothing is computed
-            heard = torch.zeros(1, mel_frames, features.num_bands)
-            return shape_heard(self.network(), heard, mel_clock(features), mel_clock(listener))
+            return shape_heard(self.network(), self._heard(), mel_clock(self.options.features), mel_clock(listener))
 
-    @property
-    def _rate_ratio(self) -> float:
-        return self.options.features.sample_rate / self.system_rate
+    def _require_head(self, loaded: InitialWeights) -> None:
+        """CheckpointError where the embedding is made of a head that was not loaded."""
+        in_use = self._in_use() if loaded.head else ()
+        needed = next((name for name in loaded.head if f"network.{name}" in in_use), None)
+        if needed is not None:
+            raise CheckpointError(
+                f"{loaded.path}: output {self.options.output} is made of the head, and the file has no {needed} for "
+                f"num_classes {self.options.num_classes}; set num_classes to its own, or take another output"
+            )
+
+    def _in_use(self) -> frozenset[str]:
+        """The parameters that the embedding depends on."""
+        with torch.device("meta"):
+            return parameters_in_use(self.network(), self._heard())
+
+    def _heard(self) -> Tensor:
+        """What the network hears of a clip, silent: (1, mel_frames, mel_bands)."""
+        features = self.options.features
+        rate_ratio = features.sample_rate / self.system_rate
+        mel_frames = features.num_frames(ceil(round(self.clip_seconds * self.system_rate) * rate_ratio))
+        return torch.zeros(1, mel_frames, features.num_bands)
 
     def _input_shape(self) -> InputShape:
         features = self.options.features

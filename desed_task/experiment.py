@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 from pytorch_lightning import seed_everything
-from torch import nn
+from torch import Tensor, nn
 
 from desed_task.augment.mixup import MixupOptions
 from desed_task.clips import ClipSet, Supervision, join_clip_sets
@@ -27,8 +27,9 @@ from desed_task.data.online_scenes import OnlineScenes
 from desed_task.data.resident import build_excerpts
 from desed_task.data.source import Share, Source
 from desed_task.data.stored_source import StoredSource
-from desed_task.embedders import resolved
+from desed_task.embedders import recorded, resolved, with_weights_beside
 from desed_task.embeddings.ears import Ears
+from desed_task.embeddings.learning import joined_weights
 from desed_task.embeddings.reading import EmbeddingReader
 from desed_task.errors import CheckpointError, CorpusError, OptionsError
 from desed_task.events import EventTable
@@ -46,6 +47,7 @@ from desed_task.published.checkpoint import (
     translate_checkpoint,
     weights_of,
 )
+from desed_task.published.fused_weights import detector_weights, embedder_weights
 from desed_task.published.years import ScalerRange
 from desed_task.scores import Scores
 from desed_task.system import (
@@ -252,8 +254,12 @@ def open_readers(options: SedOptions, clip_set: ClipSet) -> dict[str, EmbeddingR
 
 
 def with_resolved_embedders(options: SedOptions) -> SedOptions:
-    """The same, in which every embedder says its network itself; what a checkpoint stores. CheckpointError."""
-    return options.model_copy(update={"embedders": {name: resolved(one) for name, one in options.embedders.items()}})
+    """The same, in which every embedder says its network itself, and the sha256 of its weights. CheckpointError.
+
+    For a training that begins: what its checkpoints store.
+    """
+    embedders = {name: recorded(resolved(one)) for name, one in options.embedders.items()}
+    return options.model_copy(update={"embedders": embedders})
 
 
 def build_module(
@@ -302,11 +308,28 @@ def system_of(checkpoint: Mapping[str, Any], path: Path, scaler_range: ScalerRan
         if scaler_range is not None:
             raise CheckpointError(f"--scaler_range: {path} says itself which it was trained with; leave the flag out")
     options = check_options(tree, SedOptions, default_origin=str(path))
-    stored = {name: weights_of(checkpoint, name) for name in MODELS}
-    models = load_models({name: weights for name, weights in stored.items() if weights is not None}, options, path)
+    embedders = {name: with_weights_beside(one, path.parent) for name, one in options.embedders.items()}
+    options = options.model_copy(update={"embedders": embedders})
+    stored = {name: weights for name in MODELS if (weights := weights_of(checkpoint, name)) is not None}
+    if is_published(checkpoint):
+        stored = _published_weights(checkpoint, stored, options, path)
+    models = load_models(stored, options, path)
     if not models:
         raise CheckpointError(f"{path}: holds no model (sed_student, sed_teacher); train it again")
     return build_system(options, models)
+
+
+def _published_weights(
+    checkpoint: Mapping[str, Any], stored: Mapping[str, dict[str, Tensor]], options: SedOptions, path: Path
+) -> dict[str, dict[str, Tensor]]:
+    """Of every model, by the names that weights have here."""
+    weights = dict(stored)
+    for name, embedder in embedders_of(options).items():
+        weights = {model: detector_weights(of_model, name) for model, of_model in weights.items()}
+        if embedder.options.mode == "learning":
+            learned = {name: embedder_weights(checkpoint, embedder.network().network, path)}
+            weights = {model: joined_weights(of_model, learned) for model, of_model in weights.items()}
+    return weights
 
 
 def predict_clip_set(system: System[SedOptions], model: nn.Module, clip_set: ClipSet) -> dict[str, Scores]:

@@ -24,7 +24,7 @@ from desed_task.clips import ClipSet
 from desed_task.data.joined import JoinedStore
 from desed_task.data.resident import AskedResidence
 from desed_task.data.store import PackedStore
-from desed_task.embedders import AnyEmbedder, EmbedderOptions, build_embedders
+from desed_task.embedders import AnyEmbedder, BuiltEmbedder, EmbedderOptions, build_embedders
 from desed_task.embeddings.ears import Ears
 from desed_task.embeddings.learning import Learning
 from desed_task.embeddings.reading import NO_READERS, Readers
@@ -140,7 +140,11 @@ def build_model(options: SystemOptions) -> nn.Module:
         model = MODELS[options.model.name](options.model, shape, len(options.labels))
     except ValueError as error:
         raise OptionsError(f"model: {error}") from None
-    learning = {name: one.network() for name, one in embedders.items() if one.options.mode == "learning"}
+    learning = {
+        name: one.learner()
+        for name, one in embedders.items()
+        if isinstance(one, BuiltEmbedder) and one.options.mode == "learning"
+    }
     return Learning(model, learning) if learning else model
 
 
@@ -170,7 +174,8 @@ def load_learning(model: nn.Module, options: SystemOptions) -> None:
     if isinstance(model, Learning):
         for name, embedder in embedders_of(options).items():
             if name in model.embedders:
-                model.embedders[name].load_state_dict(embedder.trained_network().state_dict())
+                weights = embedder.trained_network().state_dict()
+                model.embedders[name].load_state_dict({key: weights[key] for key in model.embedders[name].state_dict()})
 
 
 def build_augmentations(options: SystemOptions) -> list[Augmentation]:

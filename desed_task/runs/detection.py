@@ -31,7 +31,6 @@ from desed_task.training.run_folder import is_of_whole_training
 
 
 def _prepare(options: SedOptions, device: torch.device, fast_dev_run: bool, begins: bool, ranks: Ranks) -> Prepared:
-    options = ranks.first(lambda: with_resolved_embedders(options))
     around = build_system(options, {})
     for number, source in enumerate(options.data.train):
         ranks.every(partial(ranks.share.rows_of, source.batch_size, f"data.train.{number}"))
@@ -103,4 +102,5 @@ DETECTION = Task(
         "energy_kwh_inference": "kWh inference",
     },
     read_reports=_read_reports,
+    resolve=with_resolved_embedders,
 )

@@ -1,9 +1,9 @@
 """What a resumed training goes on from: its checkpoint, its options, its run folder.
 
 It goes on with the options that the checkpoint stores; only its length may be changed, and where the same data lies now
-(`data.store`, `data.residence`, the `root` of a corpus). `last.ckpt` of a run folder
-goes on in that folder. Any other checkpoint (an earlier one of a folder, one from elsewhere) begins a new run folder,
-so that nothing newer is written over.
+(`data.store`, `data.residence`, the `root` of a corpus, `weights` and `store` of an embedder). `last.ckpt` of a run
+folder goes on in that folder. Any other checkpoint (an earlier one of a folder, one from elsewhere) begins a new run
+folder, so that nothing newer is written over.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from desed_task.training.throughput import copy_work
 
 LOG = logging.getLogger(__name__)
 LENGTH = "training.n_epochs"
-_PLACE = re.compile(r"data\.(store|residence|.+\.root)")
+_PLACE = re.compile(r"data\.(store|residence|.+\.root)|embedders\.[^.]+\.(weights|store)")
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,9 @@ def _without_places(options: SystemOptions) -> Any:
 
     def kept(value: Any) -> Any:
         if isinstance(value, dict):
-            return {key: kept(item) for key, item in value.items() if key not in ("root", "store", "exponent")}
+            # Weights are known by their sha256, wherever they lie.
+            places = {"root", "store", "exponent", *(("weights",) if value.get("sha256") else ())}
+            return {key: kept(item) for key, item in value.items() if key not in places}
         return [kept(item) for item in value] if isinstance(value, list) else value
 
     return kept(json.loads(options.model_dump_json()))
@@ -154,7 +156,7 @@ def _lengthened(options: O, overrides: Sequence[str], progress: Progress, path: 
         if key != LENGTH and not _PLACE.fullmatch(key):
             raise OptionsError(
                 f"--set {override}: a training goes on with its stored options; only {LENGTH} can be changed, and "
-                f"where its data lies (data.store, data.residence, data....root)"
+                f"where its data lies (data.store, data.residence, data....root, embedders....weights or store)"
             )
     longer = override_options(options, overrides) if overrides else options
     before, after = options.training.n_epochs, longer.training.n_epochs

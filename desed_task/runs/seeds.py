@@ -42,6 +42,7 @@ def train_seeds(
     """Train with `num_seeds` seeds from the conf's on; the summary's path. OptionsError for fewer than 2."""
     if num_seeds < 2:
         raise OptionsError(f"--seeds {num_seeds}: a spread takes at least 2; leave the flag out for one training")
+    options = ranks.first(lambda: task.resolve(options))
     first = options.training.seed
     seeds = range(first, first + num_seeds)
     runs: dict[int, Path] = {}

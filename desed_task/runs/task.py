@@ -42,7 +42,8 @@ class Task(Generic[O]):
     trial, whether it begins (what goes on has its weights already), ranks -> everything read, checked and packed;
     build_dataset: the training clips alone, to compare them; is_tested, test_again: of a run folder whose training is
     finished; tested_with: what tests a checkpoint, in words; figures: of its reports, by their keys, with the titles of
-    the table of several seeds; read_reports: run folder -> system -> report.
+    the table of several seeds; read_reports: run folder -> system -> report; resolve: a conf -> what its runs store,
+    which says what other files said.
     """
 
     name: str
@@ -55,3 +56,4 @@ class Task(Generic[O]):
     tested_with: str
     figures: Mapping[str, str]
     read_reports: Callable[[Path], Reports]
+    resolve: Callable[[O], O] = field(default=lambda options: options)

@@ -35,6 +35,7 @@ def train(
     task: Task[O], options: O, log_dir: Path, device: torch.device, fast_dev_run: bool, ranks: Ranks = ALONE
 ) -> Path:
     """Train and test; the run folder."""
+    options = ranks.first(lambda: task.resolve(options))
     prepared = task.prepare(options, device, fast_dev_run, True, ranks)
     folder = ranks.first(lambda: _begin_folder(log_dir, options, fast_dev_run))
     LOG.info("run folder: %s", folder)

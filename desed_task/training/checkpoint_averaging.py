@@ -20,7 +20,7 @@ from desed_task.training.weight_averaging import AveragingMode, WeightAverage
 MODELS = ("sed_student", "sed_teacher", "model")
 DESCRIPTION, AVERAGED = "desed_task", "averaged"
 # What must be the same where weights are to mean the same.
-_SHARED_OPTIONS = ("labels", "features", "model")
+_SHARED_OPTIONS = ("labels", "features", "model", "embedders")
 # epoch=16-step=3000.ckpt, epoch_16.pt, audio_model.16.pth
 _EPOCH = re.compile(r"epoch[=_-]?(\d+)|\.(\d+)\.[a-z]+$")
 
