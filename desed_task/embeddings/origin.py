@@ -9,13 +9,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from desed_task.errors import CorpusError
-
-_BLOCK_BYTES = 1 << 20
 
 
 class Origin(NamedTuple):
@@ -83,26 +80,9 @@ def is_unchanged(path: Path, before: Recording) -> bool:
         raise CorpusError(f"{path}: cannot be read ({error.strerror}); fetch it again") from None
 
 
-def weights_digest(path: Path | None) -> str:
-    """SHA-256 of a file of weights, or of all files of a folder; empty where there is none."""
-    if path is None or not path.exists():
-        return ""
-    files = sorted(file for file in path.iterdir() if file.is_file()) if path.is_dir() else [path]
-    digests = [_digest_of(file, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
-    return digests[0] if not path.is_dir() else hashlib.sha256("".join(digests).encode()).hexdigest()
-
-
-@lru_cache(maxsize=64)
-def _digest_of(path: Path, num_bytes: int, mtime_ns: int) -> str:  # noqa: ARG001  they tell a file from what it was
-    return _sha256(path)
-
-
 def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
     with path.open("rb") as stream:
-        while block := stream.read(_BLOCK_BYTES):
-            digest.update(block)
-    return digest.hexdigest()
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _leaves(tree: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, str]]:
