@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Mapping
 from math import ceil
@@ -25,6 +26,8 @@ from desed_task.data.fetch.weights import fetch_weights
 from desed_task.embeddings.base_options import BaseEmbedderOptions
 from desed_task.embeddings.embedder import Embedder, Hearing, Network, mel_clock, shape_heard
 from desed_task.embeddings.extracted import ExtractedEmbedder, ExtractedOptions
+from desed_task.embeddings.origin import Origin
+from desed_task.embeddings.pooling import Listener, Pooling, pooling_of
 from desed_task.embeddings.pruning import parameters_in_use, prune
 from desed_task.embeddings.reading import EmbeddingReader
 from desed_task.embeddings.store import StoredForm, open_embeddings
@@ -175,11 +178,13 @@ def _published_file(options: NetworkOptions) -> Path:
 class BuiltEmbedder:
     """An embedder of a system whose waveforms have `system_rate` samples per second.
 
-    clip_seconds: of the system.
+    clip_seconds: of the system. listener: its detector, where there is one.
     """
 
-    def __init__(self, options: NetworkOptions, system_rate: int, clip_seconds: float) -> None:
-        self.options, self.system_rate, self.clip_seconds = options, system_rate, clip_seconds
+    def __init__(
+        self, options: NetworkOptions, system_rate: int, clip_seconds: float, listener: Listener | None = None
+    ) -> None:
+        self.options, self.system_rate, self.clip_seconds, self.listener = options, system_rate, clip_seconds, listener
 
     def hearing(self, exportable: bool = False) -> Hearing:
         """What it hears."""
@@ -198,7 +203,7 @@ class BuiltEmbedder:
             raise OptionsError(f"embedders: {error}") from None
 
     def trained_network(self) -> Network:
-        """The network with its weights; what was loaded is logged. CheckpointError when they cannot be had or do not fit.
+        """The network with its weights; logs what was loaded. CheckpointError when they cannot be had or do not fit.
 
         A head that is missing, or of other classes, matters only for an embedding that is made of it.
         """
@@ -214,12 +219,24 @@ class BuiltEmbedder:
 
     def embedder(self, exportable: bool = False) -> Embedder:
         """Frozen, with its weights, without what its embedding does not need."""
-        return Embedder(self.hearing(exportable), prune(self.trained_network(), self._in_use()))
+        pooling = self._pooling()
+        weights = None if pooling is None else pooling.weights()
+        return Embedder(self.hearing(exportable), prune(self.trained_network(), self._in_use()), weights)
 
     def stored_form(self) -> StoredForm:
-        """What a store of its embeddings must hold: of a clip, (frames, dim), and which of its embeddings."""
+        """What a store of its embeddings must hold: of a clip, (frames, dim), which of its embeddings, of whom."""
         shape = self.shape(self.options.features)
-        return StoredForm(self.options.output, shape.frames, shape.dim, shape.is_timed)
+        output = self.options.output
+        return StoredForm(output, shape.frames, shape.dim, shape.is_timed, self.origin(), self._pooling())
+
+    def origin(self) -> Origin:
+        """What its embeddings are made of; weights that are not there, and of no known sha256, are not told."""
+        made_of = json.loads(self.options.model_dump_json(include={"features", "model", "num_classes"}))
+        made_of["model"].pop("weights", None)
+        made_of["clip_seconds"] = self.options.clip_seconds or self.clip_seconds
+        weights = self.options.weights
+        known = self.options.sha256 or (sha256_of(weights) if weights is not None and weights.exists() else "")
+        return Origin(made_of, known, self.clip_seconds)
 
     def reader(self, clip_set: ClipSet) -> EmbeddingReader:
         """The embeddings of a set, for mode stored; CorpusError where they are not there or of another form."""
@@ -228,6 +245,16 @@ class BuiltEmbedder:
 
     def shape(self, listener: Any) -> EmbeddingShape:
         """Of the embedding of a clip, on the clock of the listener's front-end (its options); needs no weights."""
+        pooling = self._pooling()
+        return self._own_shape(listener) if pooling is None else pooling.after
+
+    def _pooling(self) -> Pooling | None:
+        """How embeddings that are stored come in no more frames than the detector's."""
+        if self.options.mode != "stored" or self.listener is None:
+            return None
+        return pooling_of(self._own_shape(self.listener.features), self.listener)
+
+    def _own_shape(self, listener: Any) -> EmbeddingShape:
         with torch.device("meta"):  # nothing is computed
             return shape_heard(self.network(), self._heard(), mel_clock(self.options.features), mel_clock(listener))
 
@@ -262,12 +289,17 @@ class BuiltEmbedder:
 AnyEmbedder = BuiltEmbedder | ExtractedEmbedder
 
 
-def build_embedders(options: Mapping[str, Any], system_rate: int, clip_seconds: float) -> dict[str, AnyEmbedder]:
+def build_embedders(
+    options: Mapping[str, Any], system_rate: int, clip_seconds: float, listener: Listener | None = None
+) -> dict[str, AnyEmbedder]:
     """Each embedder of a conf, by the name it has there."""
-    return {name: _build_embedder(resolved(one), system_rate, clip_seconds) for name, one in options.items()}
+    return {name: build_embedder(resolved(one), system_rate, clip_seconds, listener) for name, one in options.items()}
 
 
-def _build_embedder(options: NetworkOptions | ExtractedOptions, system_rate: int, clip_seconds: float) -> AnyEmbedder:
+def build_embedder(
+    options: NetworkOptions | ExtractedOptions, system_rate: int, clip_seconds: float, listener: Listener | None = None
+) -> AnyEmbedder:
+    """One of them."""
     if isinstance(options, ExtractedOptions):
         return ExtractedEmbedder(options)
-    return BuiltEmbedder(options, system_rate, clip_seconds)
+    return BuiltEmbedder(options, system_rate, clip_seconds, listener)

@@ -27,6 +27,7 @@ from desed_task.data.store import PackedStore
 from desed_task.embedders import AnyEmbedder, BuiltEmbedder, EmbedderOptions, build_embedders
 from desed_task.embeddings.ears import Ears
 from desed_task.embeddings.learning import Learning
+from desed_task.embeddings.pooling import Listener
 from desed_task.embeddings.reading import NO_READERS, Readers
 from desed_task.errors import CheckpointError, OptionsError
 from desed_task.labels import LabelSet
@@ -121,7 +122,16 @@ def build_grid(options: SystemOptions) -> FrameGrid:
 
 def embedders_of(options: SystemOptions) -> dict[str, AnyEmbedder]:
     """The embedders of a conf; CheckpointError for a tagger that cannot be read."""
-    return build_embedders(options.embedders, options.features.sample_rate, options.data.clip_seconds)
+    return build_embedders(
+        options.embedders, options.features.sample_rate, options.data.clip_seconds, listener_of(options)
+    )
+
+
+def listener_of(options: SystemOptions) -> Listener:
+    """The detector, as embedders see it."""
+    grid = build_grid(options)
+    frames = grid.num_frames(grid.num_samples(options.data.clip_seconds))
+    return Listener(options.features, options.model.time_pooling, frames)
 
 
 def input_shape(options: SystemOptions) -> InputShape:

@@ -7,6 +7,7 @@ training is a part of the model (embeddings/learning.py), and of it only the fro
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple, cast
 
 import torch
@@ -59,15 +60,19 @@ class Network(nn.Module):
 class Embedder(nn.Module):
     """A frozen network and what it hears. waveform (batch, samples) at the system's rate -> Embedding."""
 
-    def __init__(self, hearing: Hearing, network: Network) -> None:
+    pooling: Tensor | None
+
+    def __init__(self, hearing: Hearing, network: Network, pooling: Tensor | None = None) -> None:
+        """pooling: (frames, embedding_frames), weights that its embedding frames are brought onto other frames by."""
         super().__init__()
         self.hearing, self.network = hearing, network
+        self.register_buffer("pooling", pooling)
         freeze(self)
 
     def forward(self, waveform: Tensor) -> Embedding:
         """See the class."""
         embedding: Embedding = self.network(self.hearing(waveform))
-        return embedding
+        return embedding if self.pooling is None else replace(embedding, values=self.pooling @ embedding.values)
 
     def train(self, mode: bool = True) -> Embedder:  # noqa: ARG002  it never trains
         """Stays in eval mode, whatever the system that it is a part of does."""

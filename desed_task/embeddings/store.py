@@ -23,10 +23,10 @@ from desed_task.batch import Embedding
 from desed_task.clips import ClipSet
 from desed_task.embeddings.layouts import Layout, Part, layout_of
 from desed_task.embeddings.origin import Origin, is_unchanged
+from desed_task.embeddings.pooling import Pooling
 from desed_task.embeddings.reading import EmbeddingReader
 from desed_task.embeddings.store_file import opened, read_contents, read_recordings
 from desed_task.errors import CorpusError
-from desed_task.models.embedding import EmbeddingShape, alignment
 
 # ClipSet.name -> name of the file, where the DESED baselines (2022-2024) have one.
 PUBLISHED_NAMES = {
@@ -45,17 +45,11 @@ _SPECIAL_TOKENS, _PATCHES = 2, 12
 _SAMPLED_CLIPS = 8
 
 
-class Pooling(NamedTuple):
-    """Embeddings that were pooled to the detector's frames, of `time_pooling` mel frames, and what they were before."""
-
-    shape: EmbeddingShape
-    time_pooling: int
-
-
 class StoredForm(NamedTuple):
     """What is wanted of a store: the name of the embedding, its frames and values per clip, whether it is timed.
 
-    origin: what it must be made of, None where that is not known. pooling: of what it must have been pooled from.
+    origin: what it must be made of, None where that is not known. pooling: what comes of frames that are more
+    than the listener's; a file may hold either.
     """
 
     output: str
@@ -68,7 +62,7 @@ class StoredForm(NamedTuple):
     @property
     def own_frames(self) -> int:
         """Embedding frames before any pooling."""
-        return self.frames if self.pooling is None else self.pooling.shape.frames
+        return self.frames if self.pooling is None else self.pooling.before.frames
 
 
 def file_name_of(clip_set_name: str) -> str:
@@ -154,9 +148,9 @@ class _StoredSet:
 
     def _pooled(self, values: Tensor) -> Tensor:
         pooling = self._form.pooling
-        if pooling is None or values.shape[1] != pooling.shape.frames:
+        if pooling is None or values.shape[1:] != (pooling.before.frames, self._form.dim):
             raise ValueError(f"clips of several shapes, one of them {tuple(values.shape[1:])}")
-        return alignment(pooling.shape, self._form.frames, pooling.time_pooling) @ values
+        return pooling.weights() @ values
 
     def _rows_of(self, file: Any, clip_set: ClipSet) -> dict[str, int]:
         """audio_id -> row, of the clips of the set."""
@@ -164,8 +158,8 @@ class _StoredSet:
         missing = [clip.audio_id for clip in clip_set.clips if clip.audio_id not in rows]
         if missing:
             raise CorpusError(
-                f"{self.path}: {len(missing)} of the {len(clip_set.clips)} clips of {clip_set.name} are not in it, such as "
-                f"{missing[0]}; {_extract(self.path)} --overwrite"
+                f"{self.path}: {len(missing)} of the {len(clip_set.clips)} clips of {clip_set.name} are not in it, "
+                f"such as {missing[0]}; {_extract(self.path)} --overwrite"
             )
         return {clip.audio_id: rows[clip.audio_id] for clip in clip_set.clips}
 
