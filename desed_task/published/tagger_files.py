@@ -7,6 +7,7 @@ front, Hugging Face writes safetensors too. Our own checkpoints hold `model` or 
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,10 +22,14 @@ _PLACES = ("model", "sed_student", "state_dict", "net")
 _PREFIXES = ("module.", "net.", "model.")
 # What those Lightning modules save beside the network: class weights of the loss.
 _LOSS = "criterion."
+_ZIP, _LFS_POINTER = b"PK\x03\x04", b"version https://git-lfs"
 
 
 def read_tagger_weights(path: Path) -> dict[str, Tensor]:
     """Name -> values, on the CPU, without what stands before every name; CheckpointError when there are none."""
+    fault = _fault_of(path)
+    if fault is not None:
+        raise CheckpointError(f"{path}: not a readable checkpoint ({fault}); fetch the file again, or name another")
     weights = _read_safetensors(path) if path.suffix == ".safetensors" else _place(read_checkpoint(path))
     if not weights:
         raise CheckpointError(
@@ -40,6 +45,21 @@ def require_finite(weights: Mapping[str, Tensor], path: Path) -> None:
     broken = next((name for name, values in weights.items() if not _is_finite(values)), None)
     if broken is not None:
         raise CheckpointError(f"{path}: {broken} holds values that are not finite; name another checkpoint")
+
+
+def _fault_of(path: Path) -> str | None:
+    """What the file is in place of weights; None where only reading it tells more."""
+    if not path.is_file():
+        return "a folder that is none of Hugging Face's" if path.is_dir() else "no such file"
+    with path.open("rb") as stream:
+        beginning = stream.read(64).lstrip()
+    if not beginning:
+        return "it is empty"
+    if beginning.startswith(b"<"):
+        return "it is a web page"
+    if beginning.startswith(_LFS_POINTER):
+        return "it is a pointer of git-lfs to the file"
+    return "it is cut short" if beginning.startswith(_ZIP) and not zipfile.is_zipfile(path) else None
 
 
 def weights_in(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
