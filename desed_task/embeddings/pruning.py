@@ -29,7 +29,7 @@ def parameters_in_use(network: Network, heard: Tensor) -> frozenset[str]:
     Asked of the graph of one pass, which may be on the meta device.
     """
     was_training = network.training
-    with torch.enable_grad():
+    with torch.inference_mode(False), torch.enable_grad():
         values = network.eval()(heard).values
     network.train(was_training)
     reached = {id(leaf) for leaf in _leaves(values)}
