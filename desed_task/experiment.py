@@ -327,7 +327,7 @@ def _published_weights(
     for name, embedder in embedders_of(options).items():
         weights = {model: detector_weights(of_model, name) for model, of_model in weights.items()}
         if embedder.options.mode == "learning":
-            learned = {name: embedder_weights(checkpoint, embedder.network().network, path)}
+            learned = {name: embedder_weights(checkpoint, embedder.learner().network, path)}
             weights = {model: joined_weights(of_model, learned) for model, of_model in weights.items()}
     return weights
 

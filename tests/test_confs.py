@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from desed_task.batch import Embedding
 from desed_task.errors import DesedTaskError
 from desed_task.experiment import SedOptions, build_system
 from desed_task.labels import DESED_LABELS
 from desed_task.options import read_options, write_options
 from desed_task.soundscapes.conf import SoundscapesOptions
-from desed_task.system import build_grid, build_model
+from desed_task.system import build_grid, build_model, embedders_of
 
 CONFS = Path(__file__).resolve().parent.parent / "confs"
 SED = sorted((CONFS / "sed").glob("*.yaml"))
@@ -28,6 +29,12 @@ def test_there_are_confs() -> None:
     assert {"demo", "esc10"} <= {path.stem for path in SOUNDSCAPES}
 
 
+def silent_embeddings(options: SedOptions) -> dict[str, Embedding]:
+    """Of one clip, in the form that a store would have them in; no weights are needed for that."""
+    shapes = {name: embedder.shape(options.features) for name, embedder in embedders_of(options).items()}
+    return {name: Embedding(torch.zeros(1, one.frames, one.dim), one.is_timed) for name, one in shapes.items()}
+
+
 @pytest.mark.parametrize("path", named(SED))
 def test_a_detector_conf_builds_its_system(path: Path) -> None:
     options = read_options(path, SedOptions)
@@ -35,7 +42,7 @@ def test_a_detector_conf_builds_its_system(path: Path) -> None:
     model = system.models["student"].eval()
     waveform = torch.zeros(1, system.windowing.window_samples)
     with torch.inference_mode():
-        predictions = model(system.ears(waveform))
+        predictions = model(system.ears(waveform, silent_embeddings(options)))
     assert predictions.strong_probs.shape == (1, system.windowing.window_frames, len(options.labels))
     assert predictions.weak_probs.shape == (1, len(options.labels))
 
@@ -94,3 +101,20 @@ def test_the_supervised_comparison_differs_in_the_teacher_and_its_budget_only() 
         assert getattr(alone, section) == getattr(taught, section)
     assert alone.data.test == taught.data.test
     assert alone.data.validation == taught.data.validation
+
+
+@pytest.mark.parametrize(
+    ("conf", "frames", "dim"), [("crnn_ast", 101, 768), ("crnn_panns", 125, 2048), ("compat_2022_ast", 1214, 768)]
+)
+def test_a_conf_with_embeddings_is_its_base_with_one_embedder(conf: str, frames: int, dim: int) -> None:
+    options = read_options(CONFS / "sed" / f"{conf}.yaml", SedOptions)
+    base = read_options(CONFS / "sed" / ("compat_2022.yaml" if "compat" in conf else "crnn.yaml"), SedOptions)
+    embedders, fusion = options.embedders, getattr(options.model, "fusion", None)
+    plain = options.model_copy(update={"embedders": {}, "model": options.model.model_copy(update={"fusion": None})})
+    assert plain == base
+    assert list(embedders) == list(fusion.ways)  # type: ignore[union-attr]
+    (name, shape), *_ = ((n, one.shape(options.features)) for n, one in embedders_of(options).items())
+    assert (shape.frames, shape.dim) == (frames, dim)
+    assert embedders[name].mode == "stored"
+    assert embedders[name].store.resolve() == CONFS.parent / "embeddings" / name  # type: ignore[union-attr]
+    assert shape.is_timed == (conf != "compat_2022_ast")

@@ -27,7 +27,7 @@ class ExtractedOptions(BaseEmbedderOptions):
     """Embeddings that another program extracted from every clip; clips that are not in the store cannot be heard."""
 
     name: Literal["extracted"] = "extracted"
-    mode: Literal["stored"] = "stored"
+    mode: Literal["stored"] = Field("stored", description="Always stored.")
     frames: int = Field(ge=1, description="Embedding frames of a clip; those of patches count once per time.")
     dim: int = Field(ge=1, description="Values per embedding frame.")
     patches: int = Field(

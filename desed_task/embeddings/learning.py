@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from desed_task.batch import Inputs, Predictions
 from desed_task.embeddings.embedder import Network
@@ -47,3 +47,9 @@ def parameter_groups(model: nn.Module, rates: Mapping[str, float]) -> list[dict[
         (own[embedder] if start == "embedders" and embedder in own else others).append(parameter)
     embedders = [{"name": f"embedders.{name}", "params": own[name], "lr": rate} for name, rate in rates.items()]
     return [{"name": "detector", "params": others}, *embedders]
+
+
+def joined_weights(detector: Mapping[str, Tensor], networks: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """The state dict of a `Learning` of a detector's and, by embedder, that of its network."""
+    own = {f"embedders.{name}.network.{key}": v for name, weights in networks.items() for key, v in weights.items()}
+    return {f"detector.{key}": values for key, values in detector.items()} | own

@@ -5,7 +5,8 @@ Lightning versions leave in them (callback classes as keys, AttributeDict, numpy
 values or by inert stand-ins here, by name and without importing it. A name that is none of those is refused.
 
 Weights: `sed_student` and `sed_teacher` as plain state dicts, else `state_dict` with them as prefixes, beside the
-`mel_spec.*` buffers of the front-end, which ours computes. Options: `hyper_parameters`, the whole published conf.
+`mel_spec.*` buffers of the front-end, which ours computes; those of embeddings are for fused_weights.py. Options:
+`hyper_parameters`, the whole published conf.
 """
 
 from __future__ import annotations
@@ -112,9 +113,12 @@ def is_published(checkpoint: Mapping[str, Any]) -> bool:
 def weights_of(checkpoint: Mapping[str, Any], model: str) -> dict[str, Tensor] | None:
     """The state dict of the student or the teacher; None when the checkpoint holds none."""
     plain = checkpoint.get(f"sed_{model}")
-    if isinstance(plain, Mapping):
-        return dict(plain)
-    prefix, whole = f"sed_{model}.", checkpoint.get("state_dict")
+    return dict(plain) if isinstance(plain, Mapping) else weights_below(checkpoint, f"sed_{model}.")
+
+
+def weights_below(checkpoint: Mapping[str, Any], prefix: str) -> dict[str, Tensor] | None:
+    """What the `state_dict` of a checkpoint has with that beginning of its name, without it; None where it is none."""
+    whole = checkpoint.get("state_dict")
     if not isinstance(whole, Mapping):
         return None
     return {key.removeprefix(prefix): value for key, value in whole.items() if str(key).startswith(prefix)} or None

@@ -17,6 +17,7 @@ import yaml
 
 from desed_task.errors import OptionsError
 from desed_task.published.course import translate_augmentations, translate_data_section, translate_training
+from desed_task.published.embeddings import translate_embeddings
 from desed_task.published.keys import COMPATIBILITY, PublishedKeys
 from desed_task.published.network import (
     translate_features,
@@ -97,10 +98,12 @@ def _translate(keys: PublishedKeys, starts: Sequence[Path]) -> Translation:
     year = year_of(keys.values)
     labels = translate_labels(keys)
     features, model = translate_features(keys, year), translate_model(keys)
+    embeddings = translate_embeddings(keys, year, starts)
     tree = {
         "labels": labels,
         "features": features,
-        "model": model,
+        "model": {**model, **embeddings.model},
+        "embedders": embeddings.embedders,
         "augmentations": translate_augmentations(keys),
         "data": translate_data_section(keys, starts),
         "training": translate_training(keys, year),

@@ -67,7 +67,7 @@ class PublishedKeys:
         """Sort what was not taken, or has no effect, into the lists."""
         for key in self.values:
             section = key.partition(".")[0]
-            if section in NEVER_HAD_EFFECT:
+            if section in NEVER_HAD_EFFECT and not self._is_taken(section):
                 self.never[section] = NEVER_HAD_EFFECT[section]
             elif key in NEVER_HAD_EFFECT:
                 self.never[key] = NEVER_HAD_EFFECT[key]
@@ -77,6 +77,9 @@ class PublishedKeys:
                 self.idle["data.*_44k"] = "recordings are read at any rate, nothing is resampled beforehand"
             elif key not in self._taken:
                 self.never[key] = "no published recipe reads it"
+
+    def _is_taken(self, section: str) -> bool:
+        return any(key.partition(".")[0] == section for key in self._taken)
 
 
 def flattened(tree: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What a published conf says of the network: classes, front-end, layers and post-processing.
+"""What a published conf says of the network, but for embeddings: classes, front-end, layers and post-processing.
 
 `net.rnn_layers` is not read, as there: the network has `n_layers_RNN` layers, 2 where the key is absent. Windows of
 median filters are frames there and seconds here.
@@ -36,7 +36,7 @@ def translate_features(keys: PublishedKeys, year: int | None) -> dict[str, Any]:
 
 
 def translate_model(keys: PublishedKeys) -> dict[str, Any]:
-    """The section `model`; what another network would need is a fault."""
+    """The section `model` but for embeddings; what another network would need is a fault."""
     kernel = keys.take("net.kernel_size", [3, 3, 3])
     kernel = kernel if isinstance(kernel, list) and kernel else [kernel]
     keys.require("net.n_in_channel", 1, "only mono is supported")
@@ -49,7 +49,10 @@ def translate_model(keys: PublishedKeys) -> dict[str, Any]:
         keys.require(frozen, trained, "parts that are not trained are not supported", of_training=True)
     if any(width != kernel[0] for width in kernel):
         keys.model_faults.append(f"net.kernel_size: {kernel} (only equal kernels are supported)")
-    _require_plain_network(keys)
+    for key in ("net.specaugm_t_p", "net.specaugm_f_p"):
+        keys.require(key, 0, "masks inside the network are not supported", default=0, of_training=True)
+    for key in ("net.specaugm_t_l", "net.specaugm_f_l"):
+        keys.take(key, None)
     return {
         "nb_filters": keys.take("net.nb_filters"),
         "pooling": keys.take("net.pooling"),
@@ -73,19 +76,6 @@ def translate_labels(keys: PublishedKeys) -> list[str]:
         )
         return list(DESED_LABELS)
     return list(_LABELS[count])
-
-
-def _require_plain_network(keys: PublishedKeys) -> None:
-    options = ("size", "type", "enc_dim")
-    for key in ("net.aggregation_type", "net.frame_emb_enc_dim", *(f"net.embedding_{name}" for name in options)):
-        keys.take(key, None)
-    if keys.take("net.use_embeddings", False):
-        model = keys.take("pretrained.model", "another model")
-        keys.model_faults.append(f"net.use_embeddings and pretrained: embeddings of {model} (not supported)")
-    for key in ("net.specaugm_t_p", "net.specaugm_f_p", "net.dropstep_recurrent"):
-        keys.require(key, 0, "masks inside the network are not supported", default=0, of_training=True)
-    for key in ("net.specaugm_t_l", "net.specaugm_f_l", "net.dropstep_recurrent_len"):
-        keys.take(key, None)
 
 
 def _require_instance_scaler(keys: PublishedKeys) -> None:

@@ -31,6 +31,8 @@ from desed_task.training.energy import EnergyReading, metered, publish_energy, w
 from desed_task.training.run_folder import create_run_folder, write_provenance
 
 LOG = logging.getLogger(__name__)
+# Where files of an embedder lie, which may differ from machine to machine.
+_PLACE = re.compile(r"\s*embedders\.[^.=]+\.(store|weights)\s*=")
 Detection = System[SedOptions]
 
 
@@ -107,15 +109,35 @@ def _evaluate_all(
 
 
 def with_data_of(system: Detection, key: str, conf: Path | None, overrides: Sequence[str]) -> Detection:
-    """The system with `data.<key>` of a conf given beside its checkpoint, or with `--set data.<key>...` applied."""
-    foreign = [override for override in overrides if not re.match(rf"\s*data\.{key}\s*[.=]", override)]
+    """The system with `data.<key>` of a conf given beside its checkpoint, or with `--set data.<key>...` applied.
+
+    Embeddings of that data lie where the conf's embedders of the same names have their `store`, or where
+    `--set embedders.<name>.store=...` says; weights of embedders may have moved, too (`...weights=...`).
+    """
+    of_data = [override for override in overrides if re.match(rf"\s*data\.{key}\s*[.=]", override)]
+    of_places = [override for override in overrides if _PLACE.match(override)]
+    foreign = [override for override in overrides if override not in (*of_data, *of_places)]
     if foreign:
         raise OptionsError(
-            f"--set {foreign[0]}: a checkpoint is used with its stored options; only data.{key} can be replaced"
+            f"--set {foreign[0]}: a checkpoint is used with its stored options; only data.{key} can be replaced, and "
+            f"the store and the weights of an embedder"
         )
     if conf is not None:
-        options = read_conf(conf, overrides)
+        beside = read_conf(conf, of_data)
+        stored = _with_stores(system.options, beside)
     else:
-        options = override_options(system.options, overrides)
-    data = system.options.data.model_copy(update={key: getattr(options.data, key)})
-    return replace(system, options=system.options.model_copy(update={"data": data}))
+        beside = override_options(system.options, of_data)
+        stored = system.options
+    placed = override_options(stored, of_places) if of_places else stored
+    data = placed.data.model_copy(update={key: getattr(beside.data, key)})
+    return replace(system, options=placed.model_copy(update={"data": data}))
+
+
+def _with_stores(options: SedOptions, beside: SedOptions) -> SedOptions:
+    """`options`, whose embedders have the stores that those of the same names have in the conf beside."""
+    named = {name: one.store for name, one in beside.embedders.items() if one.store is not None}
+    embedders = {
+        name: one.model_copy(update={"store": named[name]}) if name in named else one
+        for name, one in options.embedders.items()
+    }
+    return options.model_copy(update={"embedders": embedders})

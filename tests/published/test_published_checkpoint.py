@@ -161,14 +161,14 @@ def test_the_number_of_classes_is_read_from_the_output_layer_where_it_is_not_nam
     assert len(load_system(tmp_path / "a.ckpt").labels) == 27
 
 
-def test_a_model_with_embeddings_is_refused_by_key(noise: torch.Tensor, tmp_path: Path) -> None:
+def test_a_model_with_embeddings_that_are_not_known_is_refused_by_key(noise: torch.Tensor, tmp_path: Path) -> None:
     tree = small_tree(2023)
     weights = heard_weights(tree, noise)[1]
     tree["net"] |= {"use_embeddings": True, "embedding_size": 768}
-    tree["pretrained"] = {"model": "beats"}
+    tree["pretrained"] = {"model": "ssast"}
     torch.save(lightning_checkpoint(tree, weights, "1.9.0"), tmp_path / "a.ckpt")
     with pytest.raises(
-        OptionsError, match=r"a\.ckpt.*: the model needs .* net\.use_embeddings and pretrained: .*beats"
+        OptionsError, match=r"a\.ckpt.*: the model needs .* net\.use_embeddings and pretrained: .*ssast"
     ):
         load_system(tmp_path / "a.ckpt")
 

@@ -175,11 +175,11 @@ def test_a_missing_key_is_named(section: str, key: str, tmp_path: Path) -> None:
 
 def test_every_reason_stands_in_the_one_sentence(tmp_path: Path) -> None:
     tree = published_tree(2024, use_embeddings=True, specaugm_f_p=0.2)
-    tree["pretrained"] = {"model": "beats", "e2e": False}
+    tree["pretrained"] = {"model": "ssast", "e2e": False}
     tree["training"]["batch_size"] = [12, 6, 6, 12, 24]
     with pytest.raises(OptionsError) as refused:
         translate_conf(tree, tmp_path / "pretrained.yaml")
-    for reason in ("embeddings of beats", "net.specaugm_f_p: 0.2", "training.batch_size: [12, 6, 6, 12, 24]"):
+    for reason in ("embeddings of ssast", "net.specaugm_f_p: 0.2", "training.batch_size: [12, 6, 6, 12, 24]"):
         assert reason in str(refused.value)
 
 
