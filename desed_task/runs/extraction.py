@@ -9,7 +9,7 @@ the clip, and `frame`, or all tokens of an AST.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -32,11 +32,11 @@ from desed_task.data.checking import read_headers
 from desed_task.data.decoding import in_threads
 from desed_task.embedders import BuiltEmbedder
 from desed_task.embeddings.embedder import Embedder, mel_clock
-from desed_task.embeddings.layouts import LAYOUTS, LayoutName, Part
+from desed_task.embeddings.layouts import LAYOUTS, LayoutName, Part, layout_of
 from desed_task.embeddings.origin import Recording, recording_of
 from desed_task.embeddings.parts import Parts, Plan, difference_of_store
 from desed_task.embeddings.store import store_path
-from desed_task.embeddings.store_file import Clock, Contents
+from desed_task.embeddings.store_file import Clock, Contents, opened
 from desed_task.errors import CorpusError
 from desed_task.features.frontend import FrontendOptions
 from desed_task.models.embedding import Embeds
@@ -46,6 +46,7 @@ LOG = logging.getLogger(__name__)
 # Of clips longer than the detector's window so much may be cut, where embeddings do not say how fast they are.
 _TOLERANCE_SECONDS = 0.1
 _SECONDS_PER_READING = 30.0
+Meter = Callable[[], EnergyReading]
 
 
 @dataclass(frozen=True)
@@ -123,9 +124,12 @@ def _outputs(embedder: BuiltEmbedder) -> tuple[str, ...]:
 
 
 def extract(
-    clip_sets: Mapping[str, ClipSet], extraction: Extraction, folder: Path, overwrite: bool, energy: EnergyReading
+    clip_sets: Mapping[str, ClipSet], extraction: Extraction, folder: Path, overwrite: bool, meter: Meter
 ) -> list[Path]:
-    """Make the file of every set that is not there yet, in `folder`; all of them. DesedTaskError for what cannot be."""
+    """Make the file of every set that is not there yet, in `folder`; all of them. DesedTaskError for what cannot be.
+
+    meter: starts the meter, or says which runs.
+    """
     for name, clip_set in clip_sets.items():
         _require_short(name, clip_set.clips, extraction.longest_seconds)
     hear = _Hear(extraction)
@@ -134,8 +138,25 @@ def extract(
         plan = Plan(extraction.layout, extraction.contents, clip_set.clips)
         with _alone_with(path):
             if not _is_there(path, plan, overwrite):
-                _extract_set(Parts(path, plan), hear, overwrite, energy)
+                _extract_set(Parts(path, plan), hear, overwrite, meter())
     return paths
+
+
+def size_in_words(path: Path, embedder: BuiltEmbedder) -> str:
+    """What a file holds and takes, and how much it would take in the layout of 2023."""
+    with opened(path) as file:
+        layout = layout_of(file)
+        rows = layout.rows(file)
+        frames, dim = layout.shape(file, "frame", next(iter(rows.values())))
+    published = 0
+    for built in layout_embedders(embedder, "2023").values():
+        shape = built.shape(built.options.features)
+        published += np.dtype(np.float32).itemsize * shape.frames * shape.dim
+    num_bytes = path.stat().st_size
+    return (
+        f"{path}: {len(rows)} clips of {frames} x {dim}, layout {layout.name}, {num_bytes / 1e6:.1f} MB; layout 2023 "
+        f"takes {len(rows) * published / 1e6:.1f} MB, {len(rows) * published / num_bytes:.2g} times as much"
+    )
 
 
 class _Hear:
@@ -146,9 +167,9 @@ class _Hear:
 
     def __call__(self, waveforms: NDArray[np.float32]) -> dict[Part, NDArray[np.floating]]:
         """(clips, samples) -> part -> (clips, embedding_frames, dim)."""
-        heard = send(waveforms, self.extraction.device)
+        embedders, heard = self._built(), send(waveforms, self.extraction.device)
         with torch.inference_mode():
-            return {part: self._as_stored(embedder(heard).values) for part, embedder in self._built().items()}
+            return {part: self._as_stored(embedder(heard).values) for part, embedder in embedders.items()}
 
     def _as_stored(self, values: Tensor) -> NDArray[np.floating]:
         is_half = LAYOUTS[self.extraction.layout].dtype is np.float16
@@ -256,7 +277,8 @@ def _alone_with(path: Path) -> Iterator[None]:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise CorpusError(f"{path.parent}: cannot be made ({error.strerror}); name another --output_dir") from None
-    lock = FileLock(path.with_name(f".{path.stem}.lock"))
+    lock_path = path.with_name(f".{path.stem}.lock")
+    lock = FileLock(lock_path)
     try:
         lock.acquire(timeout=0)
     except Timeout:
@@ -264,5 +286,7 @@ def _alone_with(path: Path) -> Iterator[None]:
         lock.acquire()
     try:
         yield
+        # Whoever waits for the file removed here, and whoever makes it anew, finds the store complete.
+        lock_path.unlink(missing_ok=True)
     finally:
         lock.release()
