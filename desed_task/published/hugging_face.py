@@ -104,6 +104,8 @@ def _fetch(path: Path) -> Path:
             f"{path}: no such file or folder here, and the hub does not give it ({_first_words(error)}); put "
             f"{_CONFIG} and {_FILES[0]} of https://huggingface.co/{hub_id} into the folder {path}"
         ) from None
+    if not (folder / _CONFIG).is_file():
+        raise CheckpointError(f"{path}: holds no {_CONFIG}; name an AST")
     return folder
 
 
