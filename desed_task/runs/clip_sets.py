@@ -12,7 +12,7 @@ from desed_task.data.checking import check_recordings
 from desed_task.data.decoding import decode_recordings
 from desed_task.data.online_options import OnlineOptions, check_online
 from desed_task.data.stored_source import require_share
-from desed_task.experiment import SedOptions, build_clip_set
+from desed_task.experiment import SedOptions, build_clip_set, open_readers
 from desed_task.system import System
 from desed_task.training.fit import FAST_DEV_STEPS
 
@@ -46,6 +46,8 @@ def read_clip_sets(system: System[SedOptions], fast_dev_run: bool, checked: bool
     sets = ClipSets(tuple(train), tuple(validation), read_test_set(system, fast_dev_run))
     if not checked:
         _check_audio(sets, system)
+        for clip_set in (*sets.train, *sets.validation, sets.test):
+            open_readers(system.options, clip_set)  # what is not stored would be missed after training
     return sets
 
 
