@@ -193,12 +193,11 @@ class BuiltEmbedder:
         return Hearing(frontend, features.sample_rate, self.system_rate)
 
     def network(self) -> Network:
-        """The network, untrained. OptionsError for an output that it does not offer."""
-        model: nn.Module = MODELS[self.options.model.name](
-            self.options.model, self._input_shape(), self.options.num_classes
-        )
+        """The network, untrained. OptionsError for bands that it cannot hear, or an output that it does not offer."""
+        options = self.options
         try:
-            return Network(model, self.options.output)
+            model: nn.Module = MODELS[options.model.name](options.model, self._input_shape(), options.num_classes)
+            return Network(model, options.output)
         except ValueError as error:
             raise OptionsError(f"embedders: {error}") from None
 

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from desed_task.options import Options
 
 Mode = Literal["stored", "frozen", "learning"]
-Output = Literal["frame", "segments", "tokens", "clip", "global"]
+Output = Literal["frame", "early", "segments", "tokens", "clip", "global"]
 
 
 class BaseEmbedderOptions(Options):

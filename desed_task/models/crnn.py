@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from desed_task.batch import Inputs, Predictions
 from desed_task.models.blocks import Activation, ConvolutionBlocks
 from desed_task.models.dropout import Dropout
+from desed_task.models.embedding import EmbeddingForm
+from desed_task.models.frame_embeddings import FrameEmbeddings, form_of_groups
 from desed_task.models.fusion import Fusion, FusionOptions
 from desed_task.models.tagger import InputShape
 from desed_task.options import Options
@@ -101,7 +103,7 @@ class _Recurrent(nn.Module):
         return output
 
 
-class CRNN(nn.Module):
+class CRNN(nn.Module, FrameEmbeddings):
     """Inputs.mel (batch, mel_frames, mel_bands) -> Predictions with mel_frames // time_pooling frames.
 
     With a fusion it hears clips of one length, that of its `shape`, and their embeddings.
@@ -132,13 +134,22 @@ class CRNN(nn.Module):
 
     def forward(self, inputs: Inputs) -> Predictions:
         """Inputs -> Predictions, see the class."""
+        x = self.dropout(self.embed_frames(inputs))
+        with torch.autocast(x.device.type, enabled=False):  # scores and losses stay in float32 in mixed precision
+            return self._heads(x.to(self.dense.weight.dtype))
+
+    def frame_form(self) -> EmbeddingForm:
+        """What the embedding `frame` looks like."""
+        return form_of_groups(self.options.time_pooling, 2 * self.options.n_rnn_cell)
+
+    def embed_frames(self, inputs: Inputs) -> Tensor:
+        """Inputs -> (batch, frames, 2 * cells): what the GRU says."""
         x = self.cnn(inputs.mel.unsqueeze(1))
         x = x.permute(0, 2, 1, 3).flatten(2)
         if self.options.fusion is not None:
             x = self.fusion(x, inputs.embeddings)
-        x = self.dropout(self.rnn(x))
-        with torch.autocast(x.device.type, enabled=False):  # scores and losses stay in float32 in mixed precision
-            return self._heads(x.to(self.dense.weight.dtype))
+        heard: Tensor = self.rnn(x)
+        return heard
 
     def _heads(self, x: Tensor) -> Predictions:
         """(batch, frames, 2 * cells) -> Predictions."""

@@ -17,13 +17,19 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from desed_task.batch import Inputs, Predictions
+from desed_task.models.embedding import EmbeddingForm
+from desed_task.models.frame_embeddings import EarlyEmbeddings, form_at
 from desed_task.models.image_input import image_of, least_size, require_bands
 from desed_task.models.imagenet import load_trunk, read_imagenet_weights, sum_over_colours
+from desed_task.models.layer_geometry import Layer, place_after
 from desed_task.models.pooling import LinearHead
 from desed_task.models.tagger import InputShape
 from desed_task.options import Options
 
 _Count = Annotated[int, Field(ge=1)]
+_STEM, _TRANSITION = (Layer(7, 2, 3), Layer(3, 2, 1)), Layer(2, 2)
+# Blocks until the map that is `early`: behind the stem and one transition, 8 mel frames per step.
+_EARLY_BLOCKS = 2
 # (blocks, growth_rate, width) -> the network of torchvision that is so made.
 _PUBLISHED: dict[tuple[tuple[int, ...], int, int], str] = {
     ((6, 12, 24, 16), 32, 64): "densenet121",
@@ -74,7 +80,7 @@ class DenseNetOptions(Options):
         require_bands(shape, self.least_size, f"a DenseNet of {len(self.blocks)} blocks")
 
 
-class DenseNet(nn.Module):
+class DenseNet(nn.Module, EarlyEmbeddings):
     """Inputs.mel (batch, mel_frames, mel_bands) -> Predictions with a frame per 32 mel frames (of four blocks)."""
 
     HEAD: ClassVar[tuple[str, ...]] = ("classifier.",)
@@ -82,7 +88,7 @@ class DenseNet(nn.Module):
     def __init__(self, options: DenseNetOptions, shape: InputShape, num_classes: int) -> None:
         super().__init__()
         options.require_fit(shape)
-        self.options, self.least_frames = options, options.least_size
+        self.options, self.least_frames, self.mel_bands = options, options.least_size, shape.mel_bands
         network = torchvision.models.DenseNet(
             options.growth_rate, options.blocks, options.width, drop_rate=options.drop_rate
         )
@@ -94,9 +100,41 @@ class DenseNet(nn.Module):
 
     def forward(self, inputs: Inputs) -> Predictions:
         """Inputs -> Predictions, see the class."""
-        x: Tensor = self.features(image_of(inputs.mel, self.least_frames))
-        predictions: Predictions = self.classifier(torch.relu(x).mean(dim=2))
+        predictions: Predictions = self.classifier(self._feature_map(inputs))
         return predictions
+
+    def _feature_map(self, inputs: Inputs) -> Tensor:
+        """Inputs -> (batch, channels, frames), the mean over frequency."""
+        x: Tensor = self.features(image_of(inputs.mel, self.least_frames))
+        return torch.relu(x).mean(dim=2)
+
+    def frame_form(self) -> EmbeddingForm:
+        """What the embedding `frame` looks like."""
+        layers = (*_STEM, *[_TRANSITION] * (len(self.options.blocks) - 1))
+        return form_at(place_after(layers), self.classifier.in_features)
+
+    def embed_frames(self, inputs: Inputs) -> Tensor:
+        """Inputs -> (batch, embedding_frames, channels)."""
+        return self._feature_map(inputs).transpose(1, 2)
+
+    def early_form(self) -> EmbeddingForm:
+        """What the embedding `early` looks like."""
+        channels = self.options.width
+        layers = list(_STEM)
+        for index, dense_layers in enumerate(self.options.blocks[:_EARLY_BLOCKS]):
+            if index:
+                channels, layers = channels // 2, [*layers, _TRANSITION]
+            channels += dense_layers * self.options.growth_rate
+        return form_at(place_after(layers), channels * place_after(layers, self.mel_bands).size)
+
+    def early_map(self, inputs: Inputs) -> Tensor:
+        """Inputs -> (batch, channels, bands, times)."""
+        x, last = image_of(inputs.mel, self.least_frames), f"denseblock{min(_EARLY_BLOCKS, len(self.options.blocks))}"
+        for name, part in self.features.named_children():
+            x = part(x)
+            if name == last:
+                break
+        return x
 
     def load_pretrained(self) -> None:
         """The initial weights that the options name, if any; FetchError when they cannot be had."""

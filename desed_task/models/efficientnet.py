@@ -20,8 +20,11 @@ from torch import Tensor, nn
 
 from desed_task.batch import Inputs, Predictions
 from desed_task.models.efficientnet_trunk import EfficientNetTrunk, TrunkShape
+from desed_task.models.embedding import EmbeddingForm
+from desed_task.models.frame_embeddings import EarlyEmbeddings, form_at
 from desed_task.models.image_input import image_of, require_bands
 from desed_task.models.imagenet import load_trunk, read_imagenet_weights, sum_over_colours
+from desed_task.models.layer_geometry import place_after
 from desed_task.models.pooling import LinearHead
 from desed_task.models.psla_heads import PslaHead, PslaHeadOptions
 from desed_task.models.tagger import InputShape
@@ -96,7 +99,7 @@ class EfficientNetOptions(PslaHeadOptions):
         require_bands(shape, self.trunk_shape.least_size, f"EfficientNet-B{self.eff_b}")
 
 
-class EfficientNet(nn.Module):
+class EfficientNet(nn.Module, EarlyEmbeddings):
     """Inputs.mel (batch, mel_frames, mel_bands) -> Predictions with a frame per 32 mel frames."""
 
     HEAD: ClassVar[tuple[str, ...]] = ("attention.", "effnet._fc.")
@@ -106,7 +109,7 @@ class EfficientNet(nn.Module):
         options.require_fit(shape)
         self.options = options
         trunk = options.trunk_shape
-        self.least_frames = trunk.least_size
+        self.least_frames, self.mel_bands = trunk.least_size, shape.mel_bands
         self.effnet = EfficientNetTrunk(trunk, options.drop_connect, options.batch_norm_momentum)
         parent, name = (self.effnet, "_fc") if options.head == "linear" else (self, "attention")
         parent.add_module(name, options.build_head(trunk.channels, num_classes))
@@ -114,9 +117,32 @@ class EfficientNet(nn.Module):
 
     def forward(self, inputs: Inputs) -> Predictions:
         """Inputs -> Predictions, see the class."""
-        features = self.effnet(image_of(inputs.mel, self.least_frames)).mean(dim=2)
-        predictions: Predictions = self.get_submodule(self.head_name)(features)
+        predictions: Predictions = self.get_submodule(self.head_name)(self._feature_map(inputs))
         return predictions
+
+    def _feature_map(self, inputs: Inputs) -> Tensor:
+        """Inputs -> (batch, channels, frames), the mean over frequency."""
+        averaged: Tensor = self.effnet(image_of(inputs.mel, self.least_frames)).mean(dim=2)
+        return averaged
+
+    def frame_form(self) -> EmbeddingForm:
+        """What the embedding `frame` looks like."""
+        trunk = self.effnet.shape
+        return form_at(place_after(trunk.layers()), trunk.channels)
+
+    def embed_frames(self, inputs: Inputs) -> Tensor:
+        """Inputs -> (batch, embedding_frames, channels)."""
+        return self._feature_map(inputs).transpose(1, 2)
+
+    def early_form(self) -> EmbeddingForm:
+        """What the embedding `early` looks like."""
+        trunk = self.effnet.shape
+        layers = trunk.layers(trunk.early_blocks)
+        return form_at(place_after(layers), trunk.early_channels * place_after(layers, self.mel_bands).size)
+
+    def early_map(self, inputs: Inputs) -> Tensor:
+        """Inputs -> (batch, channels, bands, times)."""
+        return self.effnet.early_map(image_of(inputs.mel, self.least_frames))
 
     def load_pretrained(self) -> None:
         """The initial weights that the options name, if any; FetchError when they cannot be had."""

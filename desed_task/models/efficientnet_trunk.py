@@ -18,8 +18,11 @@ from torch.nn import functional
 from torchvision.ops import StochasticDepth
 
 from desed_task.models.image_input import least_size
+from desed_task.models.layer_geometry import Layer
 
 _BATCH_NORM_EPS = 1e-3
+# Stages until the last that has at most 8 mel frames per step.
+_EARLY_STAGES = 3
 _STEM_FILTERS, _HEAD_FILTERS = 32, 1280
 _SQUEEZE = 0.25  # channels of the squeeze, as a share of those that enter the block
 
@@ -79,6 +82,22 @@ class TrunkShape:
         """Rows, and columns, that the first convolution adds."""
         return _same_padding(self.image_size, 3, 2)
 
+    def layers(self, num_blocks: int | None = None) -> list[Layer]:
+        """The stem and the first blocks, or all, along one axis."""
+        padded = [(3, 2, self.stem_padding)]
+        padded += [(block.kernel_size, block.stride, block.padding) for block in list(self.blocks())[:num_blocks]]
+        return [Layer(size, stride, rows // 2, rows - rows // 2) for size, stride, rows in padded]
+
+    @property
+    def early_blocks(self) -> int:
+        """Blocks until the last that has at most 8 mel frames per step."""
+        return sum(block.place[0] < _EARLY_STAGES for block in self.blocks())
+
+    @property
+    def early_channels(self) -> int:
+        """What the last of these gives."""
+        return self.filters(_STAGES[_EARLY_STAGES - 1].filters)
+
     @property
     def least_size(self) -> int:
         """Mel frames, and mel bands, of which something is left."""
@@ -124,10 +143,17 @@ class EfficientNetTrunk(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Image -> feature map, see the class."""
+        return functional.silu(self._bn1(self._conv_head(self._through(x, len(self._blocks)))))
+
+    def early_map(self, x: Tensor) -> Tensor:
+        """(batch, 1, mel_bands, mel_frames) -> (batch, early_channels, rows, times), each an 8th."""
+        return self._through(x, self.shape.early_blocks)
+
+    def _through(self, x: Tensor, num_blocks: int) -> Tensor:
         x = functional.silu(self._bn0(self._conv_stem(x)))
-        for block in self._blocks:
+        for block in list(self._blocks)[:num_blocks]:
             x = block(x)
-        return functional.silu(self._bn1(self._conv_head(x)))
+        return x
 
     def names_in_timm(self) -> Mapping[str, str]:
         """Beginnings of our parameters' names -> those of timm's EfficientNet."""

@@ -16,7 +16,10 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from desed_task.batch import Inputs, Predictions
+from desed_task.models.embedding import EmbeddingForm
+from desed_task.models.frame_embeddings import FrameEmbeddings, form_at
 from desed_task.models.image_input import image_of, least_size, require_bands
+from desed_task.models.layer_geometry import Layer, place_after
 from desed_task.models.tagger import InputShape
 from desed_task.options import Options
 
@@ -97,15 +100,20 @@ class _Recurrent(nn.Module):
         self.rnn = nn.LSTM(channels, cells, bidirectional=True, batch_first=True)
         self.embedding = nn.Linear(2 * cells, num_classes)
 
+    def hear(self, x: Tensor) -> Tensor:
+        """(batch, frames, channels) -> (batch, frames, 2 * cells)."""
+        heard: Tensor = self.rnn(x)[0]
+        return heard
+
     def forward(self, x: Tensor) -> Tensor:
         """(batch, frames, channels) -> logits (batch, frames, classes)."""
-        x = self.rnn(x)[0]
+        x = self.hear(x)
         with torch.autocast(x.device.type, enabled=False):
             logits: Tensor = self.embedding(x.to(self.embedding.weight.dtype))
             return logits
 
 
-class Fsd50kCRNN(nn.Module):
+class Fsd50kCRNN(nn.Module, FrameEmbeddings):
     """Inputs.mel (batch, mel_frames, mel_bands) -> Predictions with a frame per 8 mel frames."""
 
     HEAD: ClassVar[tuple[str, ...]] = ("rnn.embedding.",)
@@ -125,10 +133,25 @@ class Fsd50kCRNN(nn.Module):
 
     def forward(self, inputs: Inputs) -> Predictions:
         """Inputs -> Predictions, see the class."""
-        x = self.cnn(image_of(inputs.mel, self.least_frames)).mean(dim=2)
-        strong = self.rnn(x.transpose(1, 2))
+        strong = self.rnn(self._feature_map(inputs))
         in_front = strong[:, :1].expand(-1, self.frames_late, -1)
         return Predictions(torch.cat([in_front, strong], dim=1), strong[:, -1])
+
+    def _feature_map(self, inputs: Inputs) -> Tensor:
+        """Inputs -> (batch, frames, channels), the mean over frequency."""
+        averaged: Tensor = self.cnn(image_of(inputs.mel, self.least_frames)).mean(dim=2)
+        return averaged.transpose(1, 2)
+
+    def frame_form(self) -> EmbeddingForm:
+        """What the embedding `frame` looks like."""
+        layers = [
+            layer for time, _ in self.options.pooling for layer in (Layer(_KERNEL_SIZE, 1, _PADDING), Layer(time, time))
+        ]
+        return form_at(place_after(layers), 2 * self.options.n_rnn_cell)
+
+    def embed_frames(self, inputs: Inputs) -> Tensor:
+        """Inputs -> (batch, embedding_frames, 2 * cells): what the LSTM says."""
+        return self.rnn.hear(self._feature_map(inputs))
 
 
 def _size_after(size: int, pooling: tuple[int, ...]) -> int:

@@ -21,6 +21,10 @@ from torchvision.models.mobilenetv3 import InvertedResidual, InvertedResidualCon
 from torchvision.ops.misc import Conv2dNormActivation
 
 from desed_task.batch import Inputs, Predictions
+from desed_task.models.embedding import EmbeddingForm
+from desed_task.models.frame_embeddings import EarlyEmbeddings, form_at
+from desed_task.models.layer_geometry import Layer, place_after
+from desed_task.models.precision import dtype_of
 from desed_task.models.tagger import InputShape
 from desed_task.options import Options
 
@@ -45,6 +49,9 @@ _BLOCKS: tuple[tuple[int, int, int, int, bool, str, int], ...] = (
 _LAST_EXPANSION = 6
 _HIDDEN_CHANNELS = 1280
 _TIME_POOLING = 32
+# The stem and each block along one axis; the map after block 6, the last with 8 mel frames per step, is `early`.
+_LAYERS = (Layer(3, 2, 1), *[Layer(kernel, stride, kernel // 2) for _, kernel, _, _, _, _, stride in _BLOCKS])
+_EARLY = 1 + 6
 
 
 class MobileNetOptions(Options):
@@ -96,7 +103,7 @@ class _ConcurrentSqueezeExcitation(nn.Module):
         return excited
 
 
-class MobileNet(nn.Module):
+class MobileNet(nn.Module, EarlyEmbeddings):
     """Inputs.mel (batch, mel_frames, mel_bands) -> Predictions with ceil(mel_frames / 32) frames."""
 
     HEAD: ClassVar[tuple[str, ...]] = ("classifier.5.",)
@@ -104,8 +111,9 @@ class MobileNet(nn.Module):
     def __init__(self, options: MobileNetOptions, shape: InputShape, num_classes: int) -> None:
         super().__init__()
         options.require_fit(shape)
-        self.options = options
+        self.options, self.mel_bands = options, shape.mel_bands
         self.features, channels = _build_features(options.width, options.batch_norm_momentum)
+        self.channels = channels
         hidden = InvertedResidualConfig.adjust_channels(_HIDDEN_CHANNELS, options.width)
         self.classifier = nn.Sequential(
             nn.AdaptiveAvgPool2d(1),
@@ -119,11 +127,39 @@ class MobileNet(nn.Module):
 
     def forward(self, inputs: Inputs) -> Predictions:
         """Inputs -> Predictions, see the class."""
-        x = self.features(inputs.mel.transpose(1, 2).unsqueeze(1))
+        x = self.features(_image_of(inputs))
         with torch.autocast(x.device.type, enabled=False):  # scores stay in float32 in mixed precision
-            x = x.to(next(self.classifier.parameters()).dtype)
+            x = x.to(dtype_of(self.classifier))
             strong = self.classifier[2:](x.mean(dim=2).transpose(1, 2))
             return Predictions(strong, self.classifier(x))
+
+    def frame_form(self) -> EmbeddingForm:
+        """What the embedding `frame` looks like."""
+        return form_at(place_after(_LAYERS), self.channels)
+
+    def embed_frames(self, inputs: Inputs) -> Tensor:
+        """Inputs -> (batch, embedding_frames, channels)."""
+        features: Tensor = self.features(_image_of(inputs))
+        return features.mean(dim=2).transpose(1, 2)
+
+    def early_form(self) -> EmbeddingForm:
+        """What the embedding `early` looks like."""
+        layers = _LAYERS[:_EARLY]
+        _, _, _, published, *_ = _BLOCKS[_EARLY - 2]
+        channels = InvertedResidualConfig.adjust_channels(published, self.options.width)
+        return form_at(place_after(layers), channels * place_after(layers, self.mel_bands).size)
+
+    def early_map(self, inputs: Inputs) -> Tensor:
+        """Inputs -> (batch, channels, bands, times)."""
+        x = _image_of(inputs)
+        for part in list(self.features)[:_EARLY]:
+            x = part(x)
+        return x
+
+
+def _image_of(inputs: Inputs) -> Tensor:
+    """Inputs -> (batch, 1, mel_bands, mel_frames)."""
+    return inputs.mel.transpose(1, 2).unsqueeze(1)
 
 
 def _build_features(width: float, momentum: float) -> tuple[nn.Sequential, int]:

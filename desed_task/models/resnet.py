@@ -21,8 +21,11 @@ from torch import Tensor, nn
 from torchvision.models import resnet as published
 
 from desed_task.batch import Inputs, Predictions
+from desed_task.models.embedding import EmbeddingForm
+from desed_task.models.frame_embeddings import EarlyEmbeddings, form_at
 from desed_task.models.image_input import image_of
 from desed_task.models.imagenet import load_trunk, read_imagenet_weights, sum_over_colours
+from desed_task.models.layer_geometry import Layer, place_after
 from desed_task.models.pooling import LinearHead
 from desed_task.models.psla_heads import PslaHeadOptions
 from desed_task.models.tagger import InputShape
@@ -30,6 +33,9 @@ from desed_task.options import Options
 
 Depth = Literal[10, 18, 34, 50, 101, 152]
 _PUBLISHED_WIDTH = 64
+# The layers that halve: stem, its pool, and the first of stages 2 to 4; the map after stage 2 is `early`.
+_HALVINGS = (Layer(7, 2, 3), *[Layer(3, 2, 1)] * 4)
+_EARLY_HALVINGS = _HALVINGS[:3]
 _BLOCKS: dict[Depth, tuple[Any, tuple[int, int, int, int]]] = {
     10: (published.BasicBlock, (1, 1, 1, 1)),
     18: (published.BasicBlock, (2, 2, 2, 2)),
@@ -79,14 +85,15 @@ class ResNetAttentionOptions(_TrunkOptions, PslaHeadOptions):
     att_head: int = Field(1, ge=0, description="Attention heads; 0 takes the mean of frame probabilities.")
 
 
-class _Trunk(published.ResNet):  # type: ignore[misc]  # (torchvision has no annotations)
+class _Trunk(published.ResNet, EarlyEmbeddings):  # type: ignore[misc]  # (torchvision has no annotations)
     """torchvision's ResNet for one channel and any width, without a classifier."""
 
-    def __init__(self, options: _TrunkOptions) -> None:
+    def __init__(self, options: _TrunkOptions, mel_bands: int) -> None:
         self._width = options.width
         block, layers = _BLOCKS[options.depth]
         super().__init__(block, layers)
         self.channels: int = 8 * options.width * block.expansion
+        self.mel_bands = mel_bands
         self.conv1 = nn.Conv2d(1, options.width, 7, stride=2, padding=3, bias=False)
         self.bn1 = nn.BatchNorm2d(options.width)
         del self.fc
@@ -99,10 +106,27 @@ class _Trunk(published.ResNet):  # type: ignore[misc]  # (torchvision has no ann
 
     def feature_map(self, mel: Tensor) -> Tensor:
         """(batch, mel_frames, mel_bands) -> (batch, channels, frames), the mean over frequency."""
-        x = self.maxpool(self.relu(self.bn1(self.conv1(image_of(mel, 1)))))
-        x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
-        averaged: Tensor = x.mean(dim=2)
+        averaged: Tensor = self.layer4(self.layer3(self.early_map(Inputs(mel)))).mean(dim=2)
         return averaged
+
+    def frame_form(self) -> EmbeddingForm:
+        """What the embedding `frame` looks like."""
+        return form_at(place_after(_HALVINGS), self.channels)
+
+    def embed_frames(self, inputs: Inputs) -> Tensor:
+        """Inputs -> (batch, embedding_frames, channels)."""
+        return self.feature_map(inputs.mel).transpose(1, 2)
+
+    def early_form(self) -> EmbeddingForm:
+        """What the embedding `early` looks like."""
+        bands = place_after(_EARLY_HALVINGS, self.mel_bands).size
+        return form_at(place_after(_EARLY_HALVINGS), self.channels // 4 * bands)
+
+    def early_map(self, inputs: Inputs) -> Tensor:
+        """Inputs -> (batch, channels / 4, bands, times): the second stage."""
+        x = self.maxpool(self.relu(self.bn1(self.conv1(image_of(inputs.mel, 1)))))
+        early: Tensor = self.layer2(self.layer1(x))
+        return early
 
     def initialise(self) -> None:
         """The published initial weights of FSD50K's ResNets."""
@@ -126,7 +150,7 @@ class ResNet(_Trunk):
 
     def __init__(self, options: ResNetOptions, shape: InputShape, num_classes: int) -> None:
         options.require_fit(shape)
-        super().__init__(options)
+        super().__init__(options, shape.mel_bands)
         self.options = options
         self.fc = LinearHead(self.channels, num_classes)
         self.initialise()
@@ -146,18 +170,27 @@ class ResNetAttention(nn.Module):
     """Inputs.mel (batch, mel_frames, mel_bands) -> Predictions with a frame per 32 mel frames."""
 
     HEAD: ClassVar[tuple[str, ...]] = ("attention.",)
+    EMBEDDINGS: ClassVar[tuple[str, ...]] = _Trunk.EMBEDDINGS
 
     def __init__(self, options: ResNetAttentionOptions, shape: InputShape, num_classes: int) -> None:
         super().__init__()
         options.require_fit(shape)
         self.options = options
-        self.model = _Trunk(options)
+        self.model = _Trunk(options, shape.mel_bands)
         self.attention = options.build_psla_head(self.model.channels, num_classes)
 
     def forward(self, inputs: Inputs) -> Predictions:
         """Inputs -> Predictions, see the class."""
         predictions: Predictions = self.attention(self.model.feature_map(inputs.mel))
         return predictions
+
+    def embedding_form(self, output: str) -> EmbeddingForm:
+        """What the trunk's embedding of that name looks like."""
+        return self.model.embedding_form(output)
+
+    def embed(self, inputs: Inputs, output: str) -> Tensor:
+        """Inputs -> (batch, embedding_frames, embedding_dim)."""
+        return self.model.embed(inputs, output)
 
     def load_pretrained(self) -> None:
         """The initial weights that the options name, if any; FetchError when they cannot be had."""

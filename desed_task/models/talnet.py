@@ -21,6 +21,8 @@ from torch.nn import functional
 
 from desed_task.batch import Inputs, Predictions
 from desed_task.models.dropout import Dropout
+from desed_task.models.embedding import EmbeddingForm
+from desed_task.models.frame_embeddings import FrameEmbeddings, form_of_groups
 from desed_task.models.frame_scores import HEAD, add_frame_scores, score_frames_and_pool
 from desed_task.models.lengths import prolonged
 from desed_task.models.pooling import PoolingName
@@ -117,7 +119,7 @@ class _ConvBlock(nn.Module):
         return x if self.pool == (1, 1) else functional.max_pool2d(x, self.pool)
 
 
-class _Trunk(nn.Module):
+class _Trunk(nn.Module, FrameEmbeddings):
     """The convolutions under the name `conv`, and what stands before and after them."""
 
     HEAD: ClassVar[tuple[str, ...]] = HEAD
@@ -126,21 +128,25 @@ class _Trunk(nn.Module):
         super().__init__()
         options.require_fit(shape)
         self.frame_pooling: PoolingName = options.pooling
-        self.shortest = options.time_pooling
+        self.shortest, self.embedding_size = options.time_pooling, options.embedding_size
         self.conv = nn.ModuleList(_build_convolutions(options, shape.mel_bands))
         self.dropout = Dropout(options.dropout)
 
-    def embed(self, mel: Tensor) -> Tensor:
+    def convolve(self, mel: Tensor) -> Tensor:
         """(batch, mel_frames, mel_bands) -> (batch, frames, embedding_size)."""
         x = mel.unsqueeze(1)
         for block in self.conv:
             x = block(self.dropout(x))
-        embedded: Tensor = self.dropout(x.transpose(1, 2).flatten(2))
-        return embedded
+        features: Tensor = self.dropout(x.transpose(1, 2).flatten(2))
+        return features
 
-    def score(self, x: Tensor) -> Predictions:
-        """(batch, frames, embedding_size) -> Predictions."""
-        return score_frames_and_pool(self, self.dropout(x), self.frame_pooling)
+    def forward(self, inputs: Inputs) -> Predictions:
+        """Inputs -> Predictions, see the class."""
+        return score_frames_and_pool(self, self.dropout(self.embed_frames(inputs)), self.frame_pooling)
+
+    def frame_form(self) -> EmbeddingForm:
+        """What the embedding `frame` looks like."""
+        return form_of_groups(self.shortest, self.embedding_size)
 
 
 class TALNet(_Trunk):
@@ -154,9 +160,10 @@ class TALNet(_Trunk):
         for name, values in self.gru.named_parameters():
             nn.init.orthogonal_(values) if name.startswith("weight") else nn.init.zeros_(values)
 
-    def forward(self, inputs: Inputs) -> Predictions:
-        """Inputs -> Predictions, see the class."""
-        return self.score(self.gru(self.embed(prolonged(inputs.mel, self.shortest)))[0])
+    def embed_frames(self, inputs: Inputs) -> Tensor:
+        """Inputs -> (batch, frames, embedding_size): what the GRU says."""
+        heard: Tensor = self.gru(self.convolve(prolonged(inputs.mel, self.shortest)))[0]
+        return heard
 
 
 class TALTrans(_Trunk):
@@ -171,13 +178,13 @@ class TALTrans(_Trunk):
                 nn.init.xavier_uniform_(values)
         add_frame_scores(self, options.embedding_size, num_classes, options.pooling)
 
-    def forward(self, inputs: Inputs) -> Predictions:
-        """Inputs -> Predictions, see the class."""
+    def embed_frames(self, inputs: Inputs) -> Tensor:
+        """Inputs -> (batch, frames, embedding_size): what the encoder says."""
         mel = prolonged(inputs.mel, self.shortest)
-        x = self.embed(add_sinusoids(_INPUT_SCALE * mel) if self.options.addpos else mel)
+        x = self.convolve(add_sinusoids(_INPUT_SCALE * mel) if self.options.addpos else mel)
         for _ in range(self.options.n_trans_layers):
             x = self.enc_layer(x)
-        return self.score(x)
+        return x
 
 
 class _EncoderLayer(nn.Module):

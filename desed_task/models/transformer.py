@@ -17,7 +17,9 @@ from torch import Tensor, nn
 
 from desed_task.batch import Inputs, Predictions
 from desed_task.models.dropout import Dropout
+from desed_task.models.embedding import EmbeddingForm
 from desed_task.models.encoder import EncoderBlock
+from desed_task.models.frame_embeddings import FrameEmbeddings, form_of_groups
 from desed_task.models.frame_scores import HEAD, add_frame_scores, score_frames_and_pool
 from desed_task.models.lengths import prolonged
 from desed_task.models.pooling import PoolingName
@@ -65,7 +67,7 @@ class TransformerOptions(Options):
         """Any shape fits; few mel frames are prolonged to one frame."""
 
 
-class Linear(nn.Module):
+class Linear(nn.Module, FrameEmbeddings):
     """Inputs.mel (batch, mel_frames, mel_bands) -> Predictions with mel_frames frames."""
 
     HEAD: ClassVar[tuple[str, ...]] = HEAD
@@ -82,13 +84,21 @@ class Linear(nn.Module):
 
     def forward(self, inputs: Inputs) -> Predictions:
         """Inputs -> Predictions, see the class."""
+        return score_frames_and_pool(self, self.embed_frames(inputs), self.options.pooling)
+
+    def frame_form(self) -> EmbeddingForm:
+        """What the embedding `frame` looks like."""
+        return form_of_groups(1, self.options.hidden_dim)
+
+    def embed_frames(self, inputs: Inputs) -> Tensor:
+        """Inputs -> (batch, mel_frames, hidden_dim)."""
         x = inputs.mel
         for layer in self.linear:
             x = layer(self.dropout(x))
-        return score_frames_and_pool(self, x, self.options.pooling)
+        return x
 
 
-class Transformer(nn.Module):
+class Transformer(nn.Module, FrameEmbeddings):
     """Inputs.mel (batch, mel_frames, mel_bands) -> Predictions with mel_frames // time_pooling frames, at least 1."""
 
     HEAD: ClassVar[tuple[str, ...]] = HEAD
@@ -97,7 +107,7 @@ class Transformer(nn.Module):
         super().__init__()
         self.options = options
         # A convolution whose kernels do not overlap is a linear map of mel frames side by side, of any number of them.
-        self.embed = nn.Conv1d(shape.mel_bands, options.dim, options.time_pooling, stride=options.time_pooling)
+        self.stem = nn.Conv1d(shape.mel_bands, options.dim, options.time_pooling, stride=options.time_pooling)
         self.dropout = Dropout(options.dropout)
         self.blocks = nn.ModuleList(
             EncoderBlock(options.dim, options.num_heads, options.dropout) for _ in range(options.depth)
@@ -107,9 +117,18 @@ class Transformer(nn.Module):
 
     def forward(self, inputs: Inputs) -> Predictions:
         """Inputs -> Predictions, see the class."""
+        return score_frames_and_pool(self, self.embed_frames(inputs), self.options.pooling)
+
+    def frame_form(self) -> EmbeddingForm:
+        """What the embedding `frame` looks like."""
+        return form_of_groups(self.options.time_pooling, self.options.dim)
+
+    def embed_frames(self, inputs: Inputs) -> Tensor:
+        """Inputs -> (batch, frames, dim)."""
         mel = prolonged(inputs.mel, self.options.time_pooling)
-        x: Tensor = self.embed(mel.transpose(1, 2)).transpose(1, 2)
+        x: Tensor = self.stem(mel.transpose(1, 2)).transpose(1, 2)
         x = self.dropout(add_sinusoids(x))
         for block in self.blocks:
             x = block(x)
-        return score_frames_and_pool(self, self.norm(x), self.options.pooling)
+        normalised: Tensor = self.norm(x)
+        return normalised

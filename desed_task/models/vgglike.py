@@ -16,7 +16,10 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from desed_task.batch import Inputs, Predictions
+from desed_task.models.embedding import EmbeddingForm
+from desed_task.models.frame_embeddings import FrameEmbeddings, form_at
 from desed_task.models.image_input import image_of, least_size, require_bands
+from desed_task.models.layer_geometry import Layer, place_after
 from desed_task.models.tagger import InputShape
 from desed_task.options import Options
 
@@ -43,7 +46,7 @@ class VGGLikeOptions(Options):
         require_bands(shape, _LEAST, "the VGG-like network")
 
 
-class VGGLike(nn.Module):
+class VGGLike(nn.Module, FrameEmbeddings):
     """Inputs.mel (batch, mel_frames, mel_bands) -> Predictions with a frame per 4 mel frames."""
 
     HEAD: ClassVar[tuple[str, ...]] = ("fc.",)
@@ -63,6 +66,19 @@ class VGGLike(nn.Module):
             strong = self.fc(_mean_and_maximum(x, (2,)).transpose(1, 2))
             in_front = strong[:, :1].expand(-1, _FRAMES_LATE, -1)
             return Predictions(torch.cat([in_front, strong], dim=1), self.fc(_mean_and_maximum(x, (2, 3))))
+
+    def frame_form(self) -> EmbeddingForm:
+        """What the embedding `frame` looks like."""
+        layers = [
+            Layer(_KERNEL_SIZE) if isinstance(part, nn.Conv2d) else Layer(2, 2)
+            for part in self.features
+            if isinstance(part, nn.Conv2d | nn.MaxPool2d)
+        ]
+        return form_at(place_after(layers), self.fc.in_features)
+
+    def embed_frames(self, inputs: Inputs) -> Tensor:
+        """Inputs -> (batch, embedding_frames, twice the channels): mean and maximum over frequency."""
+        return _mean_and_maximum(self.features(image_of(inputs.mel, _LEAST)), (2,)).transpose(1, 2)
 
 
 def _layers(width: int) -> list[nn.Module]:

@@ -127,6 +127,12 @@ def test_a_network_without_embeddings_is_refused() -> None:
         BuiltEmbedder(options, 16_000, 1.0).network()
 
 
+def test_a_network_that_cannot_hear_its_features_is_refused() -> None:
+    options = NetworkOptions(features=LogMelOptions(n_mels=16), model=VGGLikeOptions())
+    with pytest.raises(OptionsError, match="embedders: the VGG-like network needs at least 34 mel bands"):
+        BuiltEmbedder(options, 16_000, 1.0).network()
+
+
 def test_weights_must_be_named() -> None:
     with pytest.raises(CheckpointError, match="no weights are named for panns"):
         BuiltEmbedder(PANNsEmbedderOptions(model=SMALL), 16_000, 1.0).embedder()
