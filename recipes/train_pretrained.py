@@ -1,6 +1,6 @@
 """Train a detector that listens to a pretrained network: train_sed.py under the name that the field gives this.
 
-    python recipes/extract_embeddings.py --conf_file confs/sed/crnn_ast.yaml --pretrained_model ast
+    python recipes/extract_embeddings.py --conf_file confs/sed/crnn_ast.yaml
     python recipes/train_pretrained.py --conf_file confs/sed/crnn_ast.yaml
     python recipes/train_pretrained.py --conf_file confs/sed/crnn_panns.yaml --set embedders.panns.mode=frozen
     python recipes/train_pretrained.py --test_from_checkpoint exp/sed/version_0

@@ -27,6 +27,7 @@ class ExtractedOptions(BaseEmbedderOptions):
     """Embeddings that another program extracted from every clip; clips that are not in the store cannot be heard."""
 
     name: Literal["extracted"] = "extracted"
+    output: Literal["frame", "tokens", "global"] = Field("frame", description="Which of what is stored is listened to.")
     mode: Literal["stored"] = Field("stored", description="Always stored.")
     frames: int = Field(ge=1, description="Embedding frames of a clip; those of patches count once per time.")
     dim: int = Field(ge=1, description="Values per embedding frame.")
@@ -76,10 +77,10 @@ class ExtractedEmbedder:
 
     @property
     def _is_timed(self) -> bool:
-        return self.options.output in ("frame", "segments") and self.options.frame_seconds is not None
+        return self.options.output == "frame" and self.options.frame_seconds is not None
 
     def _frames_and_dim(self) -> tuple[int, int]:
-        if self.options.output in ("clip", "global"):
+        if self.options.output == "global":
             return 1, self.options.dim
         patches = self.options.patches if self.options.output == "tokens" else 1
         return self.options.frames * patches, self.options.dim
