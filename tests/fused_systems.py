@@ -32,12 +32,13 @@ def write_weights(path: Path, embedder: Mapping[str, Any], seed: int = 0) -> Pat
     """Weights of an embedder of a conf, in a file."""
     options = check_options({**embedder}, NetworkOptions)
     torch.manual_seed(seed)
-    network = BuiltEmbedder(options, RATE, SECONDS).network().network
     built = BuiltEmbedder(options, RATE, SECONDS)
+    network = built.network().network
     waveform = torch.randn(4, round(SECONDS * RATE)) * torch.logspace(-3, -1, 4)[:, None]
     with torch.no_grad():
-        for _ in range(10):
-            network.train()(Inputs(built.hearing()(waveform)))
+        heard = built.hearing()(waveform)
+        for _ in range(3):
+            network.train()(Inputs(heard))
     torch.save(network.state_dict(), path)
     return path
 
@@ -79,8 +80,9 @@ def write_checkpoint(options: SedOptions, path: Path) -> Path:
     waveform = torch.randn(4, round(SECONDS * RATE)) * torch.logspace(-3, -1, 4)[:, None]
     with torch.no_grad():
         ears.make_spare()
+        heard = ears(waveform)
         for _ in range(10):
-            student.train()(ears(waveform))
+            student.train()(heard)
         detector.dense.weight.mul_(10)
         for parameter in detector.fusion.parameters():
             parameter.mul_(3)

@@ -35,6 +35,7 @@ from desed_task.models.embedding import EmbeddingForm
 from desed_task.models.encoder import EncoderBlock
 from desed_task.models.lengths import fitted_to
 from desed_task.models.pooling import build_pooling, logit_of
+from desed_task.models.precision import dtype_of
 from desed_task.models.tagger import InputShape
 from desed_task.options import Options
 
@@ -150,7 +151,7 @@ class AST(nn.Module):
         """Inputs -> Predictions, see the class."""
         tokens = self.v(fitted_to(inputs.mel, self.mel_frames_heard))
         with torch.autocast(tokens.device.type, enabled=False):  # scores stay in float32 in mixed precision
-            tokens = tokens.to(next(self.mlp_head.parameters()).dtype)
+            tokens = tokens.to(dtype_of(self.mlp_head))
             if self.options.pooling == "cls":
                 return Predictions(None, self.mlp_head((tokens[:, 0] + tokens[:, 1]) / SPECIAL_TOKENS))
             strong = self.mlp_head(tokens[:, SPECIAL_TOKENS:].unflatten(1, self.grid).mean(dim=1))

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from desed_task.batch import Predictions
 from desed_task.models.pooling import PoolingName, build_pooling, logit_of
+from desed_task.models.precision import dtype_of
 
 HEAD = ("fc_prob.", "fc_att.")
 
@@ -28,7 +29,7 @@ def score_frames_and_pool(model: nn.Module, x: Tensor, pooling: PoolingName) -> 
     """(batch, frames, features) -> Predictions, by the linear maps of `model`; in float32 in mixed precision too."""
     fc_prob = model.get_submodule("fc_prob")
     with torch.autocast(x.device.type, enabled=False):
-        x = x.to(next(fc_prob.parameters()).dtype)
+        x = x.to(dtype_of(fc_prob))
         strong: Tensor = fc_prob(x)
         attention = model.get_submodule("fc_att")(x) if pooling == "att" else None
         return Predictions(strong, logit_of(build_pooling(pooling)(strong.sigmoid(), attention)))

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from desed_task.batch import Predictions
 from desed_task.models.pooling import PROBABILITY_FLOOR, logit_of
+from desed_task.models.precision import dtype_of
 from desed_task.options import Options
 
 Activation = Literal["sigmoid", "softmax", "relu", "linear"]
@@ -122,7 +123,7 @@ def _pointwise(channels: int, num_classes: int) -> nn.Conv2d:
 
 def _at_frames(pointwise: nn.Module, features: Tensor) -> Tensor:
     """(batch, channels, frames) -> (batch, frames, classes) in the precision of the weights."""
-    mapped: Tensor = pointwise(features.to(next(pointwise.parameters()).dtype).unsqueeze(-1))
+    mapped: Tensor = pointwise(features.to(dtype_of(pointwise)).unsqueeze(-1))
     return mapped.squeeze(-1).transpose(1, 2)
 
 
