@@ -38,8 +38,9 @@ def require_weights(path: Path, sha256: str | None) -> None:
         )
     if sha256 is not None and (found := sha256_of(path)) != sha256:
         raise CheckpointError(
-            f"{path}: not the weights that the conf names or the detector was trained with (sha256 {found[:_SHOWN]}..., "
-            f"those have {sha256[:_SHOWN]}...); put them there or, after removing these, beside the checkpoint"
+            f"{path}: not the weights that the conf names or the detector was trained with (sha256 "
+            f"{found[:_SHOWN]}..., those have {sha256[:_SHOWN]}...); put them there or, after removing these, beside "
+            f"the checkpoint"
         )
 
 
