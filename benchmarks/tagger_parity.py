@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,15 +40,20 @@ def main(argv: Sequence[str]) -> int:
     checkouts = {name: arguments[name] for name in PEERS if arguments[name] is not None}
     if not checkouts:
         raise DesedTaskError(f"nothing to compare; name a checkout by {', '.join(f'--{name}' for name in PEERS)}")
+    compared = (row for name, checkout in checkouts.items() for row in PEERS[name][0](checkout))
+    return report(compared, arguments["json"])
+
+
+def report(compared: Iterable[dict[str, Any]], path: Path | None) -> int:
+    """Print each row (name, largest_difference, commit) as it comes, write them; 1 unless everything agrees."""
     rows = []
     show(f"{'network':<36}{'difference':>12}  commit")
-    for name, checkout in checkouts.items():
-        for row in PEERS[name][0](checkout):
-            rows.append(row)
-            verdict = "" if row["largest_difference"] <= TOLERANCE else f"  MORE THAN {TOLERANCE:g}"
-            show(f"{row['name']:<36}{row['largest_difference']:>12.2g}  {row['commit']}{verdict}")
-    if arguments["json"] is not None:
-        _write(rows, arguments["json"])
+    for row in compared:
+        rows.append(row)
+        verdict = "" if row["largest_difference"] <= TOLERANCE else f"  MORE THAN {TOLERANCE:g}"
+        show(f"{row['name']:<36}{row['largest_difference']:>12.2g}  {row['commit']}{verdict}")
+    if path is not None:
+        _write(rows, path)
     return 0 if all(row["largest_difference"] <= TOLERANCE for row in rows) else 1
 
 

@@ -2,7 +2,8 @@
 
 PANNs (Kong et al. 2020) are on Zenodo, record 3987831; AST (Gong et al. 2021) on the Hugging Face hub in the revision
 that is named here, since the address of the original file changes. The original, audioset_10_10_0.4593.pth, may be put
-into the folder in its place. Sizes and checksums are those that Zenodo and the hub publish.
+into the folder in its place. Sizes and checksums are as several public projects that use the files record them; a file
+whose are others is refused here and may still be named by `weights`.
 """
 
 from __future__ import annotations
