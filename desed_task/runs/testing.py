@@ -31,8 +31,8 @@ from desed_task.training.energy import EnergyReading, metered, publish_energy, w
 from desed_task.training.run_folder import create_run_folder, write_provenance
 
 LOG = logging.getLogger(__name__)
-# Where files of an embedder lie, which may differ from machine to machine.
-_PLACE = re.compile(r"\s*embedders\.[^.=]+\.(store|weights)\s*=")
+# Where files of an embedder lie, which differs from machine to machine, and whether its embeddings are read or heard.
+_PLACE = re.compile(r"\s*embedders\.[^.=]+\.((store|weights|weights_dir)\s*=|mode\s*=\s*(stored|frozen)\s*$)")
 Detection = System[SedOptions]
 
 
@@ -112,7 +112,8 @@ def with_data_of(system: Detection, key: str, conf: Path | None, overrides: Sequ
     """The system with `data.<key>` of a conf given beside its checkpoint, or with `--set data.<key>...` applied.
 
     Embeddings of that data lie where the conf's embedders of the same names have their `store`, or where
-    `--set embedders.<name>.store=...` says; weights of embedders may have moved, too (`...weights=...`).
+    `--set embedders.<name>.store=...` says; weights of embedders may have moved, too (`...weights=...`), and what was
+    stored may be heard (`...mode=frozen`).
     """
     of_data = [override for override in overrides if re.match(rf"\s*data\.{key}\s*[.=]", override)]
     of_places = [override for override in overrides if _PLACE.match(override)]
@@ -120,7 +121,7 @@ def with_data_of(system: Detection, key: str, conf: Path | None, overrides: Sequ
     if foreign:
         raise OptionsError(
             f"--set {foreign[0]}: a checkpoint is used with its stored options; only data.{key} can be replaced, and "
-            f"the store and the weights of an embedder"
+            f"of an embedder its store, weights, and mode stored or frozen"
         )
     if conf is not None:
         beside = read_conf(conf, of_data)
@@ -129,6 +130,7 @@ def with_data_of(system: Detection, key: str, conf: Path | None, overrides: Sequ
         beside = override_options(system.options, of_data)
         stored = system.options
     placed = override_options(stored, of_places) if of_places else stored
+    _require_same_parts(system.options, placed)
     data = placed.data.model_copy(update={key: getattr(beside.data, key)})
     return replace(system, options=placed.model_copy(update={"data": data}))
 
@@ -141,3 +143,13 @@ def _with_stores(options: SedOptions, beside: SedOptions) -> SedOptions:
         for name, one in options.embedders.items()
     }
     return options.model_copy(update={"embedders": embedders})
+
+
+def _require_same_parts(before: SedOptions, after: SedOptions) -> None:
+    """OptionsError when an embedder that learned, and is a part of the model, would be heard as one that did not."""
+    changed = [name for name, one in before.embedders.items() if one.mode == "learning" != after.embedders[name].mode]
+    if changed:
+        raise OptionsError(
+            f"--set embedders.{changed[0]}.mode: it learned with the detector and is a part of the checkpoint; leave "
+            f"the flag out"
+        )

@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import h5py
+import numpy as np
 import pytest
 import torch
 
 from desed_task.batch import Embedding
-from desed_task.clips import ClipSet
+from desed_task.clips import Clip, ClipSet
 from desed_task.embedders import EmbedderOptions, build_embedders
 from desed_task.embeddings import extracted
 from desed_task.embeddings.extracted import ExtractedEmbedder, ExtractedOptions, MeansOfPatches
@@ -24,7 +26,7 @@ BEATS = {"frames": 62, "patches": 8, "dim": 768, "frame_seconds": 0.16, "first_f
 
 
 def options(**keys: Any) -> ExtractedOptions:
-    return ExtractedOptions(store=Path("embeddings/beats"), **(BEATS | keys))
+    return ExtractedOptions(**({"store": Path("embeddings/beats")} | BEATS | keys))
 
 
 class Counting:
@@ -77,6 +79,26 @@ def test_a_reader_gives_what_the_shape_promises(output: str, frames: int, monkey
     shape = embedder.shape(LogMelOptions())
     assert embedding.values.shape[1:] == (shape.frames, shape.dim) == (frames, 2)
     assert embedding.is_timed == shape.is_timed
+
+
+@pytest.mark.parametrize("output", ["frame", "tokens", "global"])
+def test_a_store_as_the_baseline_of_2023_wrote_it_is_read(output: str, tmp_path: Path) -> None:
+    """Names without endings; embedding frames on the last axis, the patches of one time side by side."""
+    patches = np.random.default_rng(0).normal(size=(3, 496, 768)).astype(np.float32)
+    with h5py.File(tmp_path / "devtest.hdf5", "w") as file:
+        file.create_dataset("global_embeddings", data=patches.mean(axis=1))
+        file.create_dataset("frame_embeddings", data=patches.transpose(0, 2, 1))
+        file.create_dataset("filenames", data=["Ya_0_10", "Yb_0_10", "Yc_0_10"])
+    clips = tuple(Clip(name, tmp_path / f"{name}.wav", 10.0) for name in ("Ya_0_10", "Yc_0_10"))
+    embedder = ExtractedEmbedder(options(output=output, store=tmp_path))
+    embedding = embedder.reader(ClipSet("desed_validation", clips, "strong")).read(["Yc_0_10"])
+    expected = {
+        "frame": patches[2].reshape(62, 8, 768).mean(axis=1),
+        "tokens": patches[2],
+        "global": patches[2].mean(axis=0, keepdims=True),
+    }
+    np.testing.assert_allclose(embedding.values[0].numpy(), expected[output], atol=1e-6)
+    assert embedding.is_timed == (output == "frame")
 
 
 @pytest.mark.parametrize("part", ["hearing", "network", "trained_network", "embedder"])

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -105,6 +106,17 @@ def test_extracted_trained_tested_and_evaluated(desed: Path, weights: Path, proj
         assert train_pretrained.main([*again, "--set", f"embedders.panns.store={moved / 'panns'}"]) == 0
     finally:
         weights_elsewhere.rename(weights)
+    heard = ["--set", "embedders.panns.mode=frozen"]
+    assert train_pretrained.main([*again, *heard]) == 0
+    assert reports(tmp_path / "again" / "version_2") == [5, 5]
+    _require_near(*(tmp_path / "again" / f"version_{number}" for number in (1, 2)))
     heard = ["--eval_from_checkpoint", str(run), "--log_dir", str(tmp_path / "eval"), "--gpus", "0"]
     assert train_pretrained.main([*heard, "--set", f"embedders.panns.store={moved / 'panns'}"]) == 0
     assert len(list((tmp_path / "eval").rglob("scores/raw/*.tsv"))) == 2 * 2
+
+
+def _require_near(stored: Path, heard: Path) -> None:
+    """Scores from float16 embeddings of the store are nearly those of the embedder."""
+    for path in sorted((stored / "metrics_test").rglob("scores/raw/*.tsv")):
+        one, other = (np.loadtxt(file, skiprows=1) for file in (path, heard / path.relative_to(stored)))
+        np.testing.assert_allclose(one, other, atol=2e-3)
