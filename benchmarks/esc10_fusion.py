@@ -17,6 +17,8 @@ difference to the detector without embeddings, paired by seed, and in square bra
 from __future__ import annotations
 
 import multiprocessing
+import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -96,7 +98,7 @@ class Training:
         output, way, join = heard
         embedder = (
             f"{{name: tagger, checkpoint: {tagger_of(root)}, output: {output}, mode: stored, "
-            f"store: {root / 'embeddings' / output}}}"
+            f"store: {root / 'embeddings' / output / 'tagger'}}}"
         )
         fusion = [f"embedders={{tagger: {embedder}}}", f"model.fusion={{ways: {{tagger: {way}}}, join: {join}}}"]
         return [*DETECTOR, f"training.seed={self.seed}", *fusion]
@@ -152,13 +154,12 @@ def train_tagger(root: Path, esc10: Path) -> None:
 
 def extract(root: Path) -> None:
     """Extract the tagger's embeddings of every set, those that are missing."""
-    from desed_task.runs.extraction import run_extraction
-
+    recipe = CONFS.parent / "recipes" / "extract_embeddings.py"
     for output in sorted({heard[0] for heard in SYSTEMS.values() if heard is not None}):
         system = next(name for name, heard in SYSTEMS.items() if heard is not None and heard[0] == output)
-        sets = [word for key in Training(system, SEEDS[0]).keys(root) for word in ("--set", key)]
-        folder = root / "embeddings"
-        run_extraction(["--conf_file", str(detector_conf()), "--output_dir", str(folder / output), *sets])
+        sets = [f"--set={key}" for key in Training(system, SEEDS[0]).keys(root)]
+        flags = ["--conf_file", str(detector_conf()), "--output_dir", str(root / "embeddings" / output)]
+        subprocess.run([sys.executable, str(recipe), *flags, *sets], check=True)
 
 
 def detector_conf() -> Path:
