@@ -15,7 +15,7 @@ import logging
 from collections.abc import Mapping
 from math import ceil
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 import torch
 from pydantic import Field, TypeAdapter
@@ -142,6 +142,17 @@ def recorded(options: NetworkOptions | ExtractedOptions) -> NetworkOptions | Ext
         return options
     weights = _weights_of(options)
     return options.model_copy(update={"sha256": sha256_of(weights)})
+
+
+def described_weights(options: Any) -> dict[str, str | None]:
+    """Which file the weights of an embedder are from, for those who will not have the file."""
+    known = resolved(options)
+    if isinstance(known, ExtractedOptions):
+        return {"mode": known.mode, "file": None, "sha256": None}
+    if known.sha256 is None and known.mode != "learning":
+        known = cast(NetworkOptions, recorded(known))
+    file = None if known.weights is None else known.weights.name
+    return {"mode": known.mode, "file": file, "sha256": known.sha256}
 
 
 def with_weights_beside(options: Any, folder: Path) -> Any:

@@ -7,8 +7,10 @@
     python recipes/export_onnx.py --checkpoint Cnn14.pth --conf_file confs/tagging/audioset_cnn14.yaml --output DIR
 
 Real recordings (--audio) make the check stricter; without any, synthetic ones are heard. Taggers hear recordings in
-chunks of one length, so their graphs are made for that length. A published tagger's file (PANNs, AST, PSLA ...) holds
-weights alone: its classes and features, and how it hears recordings, are those of --conf_file, whose data is not read.
+chunks of one length, so their graphs are made for that length. So is that of a detector that listens to embeddings: one
+graph with its embedders, whose weights must be there, those of stored embeddings too. A published tagger's file (PANNs,
+AST, PSLA ...) holds weights alone: its classes and features, and how it hears recordings, are those of --conf_file,
+whose data is not read.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ from desed_task.audio.reading import read_waveform
 from desed_task.bundle import MODEL_FILE, Bundle
 from desed_task.chunking import Chunking, ClipPooling
 from desed_task.command_line import RecipeParser, add_scaler_range, run_recipe, scaler_range_of, show
+from desed_task.embedders import described_weights
 from desed_task.errors import OptionsError
 from desed_task.export import export_bundle
 from desed_task.listening import choose_model, load_any
@@ -108,11 +111,18 @@ def _provenance(system: System[SystemOptions], checkpoint: Path, model_name: str
     return {
         "checkpoint": _named(checkpoint),
         **({} if tuned is None else {"postprocessing": _named(tuned)}),
+        **_embedders(system.options),
         "model": model_name,
         "options": json.loads(system.options.model_dump_json()),
         "exported_by": code_version(),
         "exported_at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def _embedders(options: SystemOptions) -> dict[str, Any]:
+    """By embedder, the file that its weights are from; of one that learned, what it began with."""
+    known = {name: described_weights(one) for name, one in options.embedders.items()}
+    return {"embedders": known} if known else {}
 
 
 def _named(file: Path) -> dict[str, str]:
