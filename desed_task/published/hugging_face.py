@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -60,8 +61,9 @@ def read_hugging_face(path: Path, model: nn.Module, features: FrontendOptions | 
     if isinstance(features, KaldiOptions) and (folder / _EXTRACTOR).is_file():
         _require_same_features(_read_json(folder / _EXTRACTOR), features, path)
     network, report = _load(folder, path)
-    if report["unexpected_keys"]:
-        raise CheckpointError(f"{path}: holds {sorted(report['unexpected_keys'])[0]}, which AST has not; name another")
+    for kind, fault in (("unexpected_keys", "which AST has not"), ("mismatched_keys", "of another shape than its AST")):
+        if report[kind]:
+            raise CheckpointError(f"{path}: holds {_first_name(report[kind])}, {fault}; fetch it again or name another")
     weights = {name: values for name, values in network.state_dict().items() if name not in report["missing_keys"]}
     require_finite(weights, path)
     return weights
@@ -70,6 +72,7 @@ def read_hugging_face(path: Path, model: nn.Module, features: FrontendOptions | 
 def _load(folder: Path, path: Path) -> tuple[nn.Module, dict[str, Any]]:
     try:
         from transformers import ASTForAudioClassification
+        from transformers.utils import logging
     except ImportError:
         raise CheckpointError(
             f"{path}: is read by transformers, which is not installed; pip install 'transformers>=5,<6', or name the "
@@ -77,9 +80,12 @@ def _load(folder: Path, path: Path) -> tuple[nn.Module, dict[str, Any]]:
         ) from None
     if not any((folder / name).is_file() for name in _FILES):
         raise CheckpointError(f"{path}: holds neither {' nor '.join(_FILES)}; put the weights beside {_CONFIG}")
+    talk: Any = logging
+    talk.set_verbosity_error()  # what it has to report is in ours
+    talk.disable_progress_bar()
     try:
         loaded: Any = ASTForAudioClassification.from_pretrained(
-            str(folder), local_files_only=True, output_loading_info=True
+            str(folder), local_files_only=True, output_loading_info=True, ignore_mismatched_sizes=True
         )
     except Exception as error:  # OSError, RuntimeError, SafetensorError, ...: what is wrong with the files
         raise CheckpointError(f"{path}: transformers cannot read it ({_first_words(error)}); fetch it again") from None
@@ -163,6 +169,11 @@ def _require_same_features(config: dict[str, Any], features: KaldiOptions, path:
                 f"{path}: it learned from features whose {option} is {factor * theirs:g} and the conf's is {value:g}; "
                 f"set features.{option.split()[0]} to {theirs:g}"
             )
+
+
+def _first_name(found: Iterable[Any]) -> str:
+    """Of names, or of names with shapes."""
+    return min(str(each) if isinstance(each, str) else str(each[0]) for each in found)
 
 
 def _first_words(error: Exception) -> str:

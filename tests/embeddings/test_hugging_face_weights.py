@@ -7,6 +7,7 @@ import json
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,10 @@ from desed_task.errors import CheckpointError
 from desed_task.features.kaldi import KaldiOptions
 from desed_task.models.ast import AST, ASTOptions
 from desed_task.models.tagger import InputShape
+from desed_task.options import read_options
 from desed_task.published.hugging_face import is_hugging_face
-from desed_task.published.taggers import load_initial
+from desed_task.published.taggers import initialise, load_initial
+from desed_task.tagging import TaggingOptions, require_initial_weights
 
 # 3 rows, 4 columns of patches.
 SMALL: dict[str, Any] = {
@@ -101,11 +104,20 @@ def test_an_embedder_begins_from_a_folder(folder: Path, caplog: pytest.LogCaptur
 
 
 def test_a_tagger_begins_from_a_folder(folder: Path, small: Any) -> None:
-    from desed_task.published.taggers import initialise
-
     model = ours(initialisation="audioset", weights=folder)
     initialise(model)
     assert torch.equal(model.mlp_head[1].weight, small.classifier.dense.weight)
+
+
+def test_a_training_finds_its_folder_before_anything_is_packed(folder: Path, tmp_path: Path) -> None:
+    conf = tmp_path / "conf.yaml"
+    base = Path(__file__).parents[2] / "confs" / "tagging" / "audioset_ast.yaml"
+    conf.write_text(f"base: {base}\n", encoding="utf-8")
+    for weights, fault in ((folder, None), (tmp_path, "no such file of initial weights")):
+        overrides = ["model.initialisation=audioset", f"model.weights={weights}"]
+        options = read_options(conf, TaggingOptions, overrides)
+        with pytest.raises(CheckpointError, match=fault) if fault else nullcontext():
+            require_initial_weights(options)
 
 
 def test_without_a_head_only_the_trunk_is_loaded(small: Any, tmp_path: Path) -> None:
@@ -197,7 +209,10 @@ LAYER = "audio_spectrogram_transformer.encoder.layer.1"
             "block 1 has no query, key and value bias",
         ),
         (lambda w: w | {"encoder.extra": torch.zeros(2)}, "holds encoder.extra, which AST has not"),
-        (lambda w: w | {f"{LAYER}.output.dense.bias": torch.zeros(7)}, "transformers cannot read it"),
+        (
+            lambda w: w | {f"{LAYER}.output.dense.bias": torch.zeros(7)},
+            "holds audio_spectrogram_transformer.layers.1.mlp.fc2.bias, of another shape than its AST",
+        ),
         (
             lambda w: w | {f"{LAYER}.output.dense.bias": torch.full((192,), torch.nan)},
             "layers.1.mlp.fc2.bias holds values that are not finite",
