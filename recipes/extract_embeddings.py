@@ -22,7 +22,8 @@ from desed_task.command_line import RecipeParser, run_recipe, show, whole_number
 from desed_task.embeddings.layouts import LAYOUTS
 from desed_task.errors import OptionsError
 from desed_task.runs.conf import read_conf
-from desed_task.runs.extraction import Extraction, extract, layout_embedders, size_in_words
+from desed_task.runs.extraction import extract
+from desed_task.runs.extraction_embedders import Extraction, layout_embedders, size_in_words
 from desed_task.runs.extraction_sets import choose_embedder, choose_sets
 from desed_task.training.energy import EnergyReading, metered
 from desed_task.training.fit import choose_device

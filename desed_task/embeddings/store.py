@@ -65,6 +65,11 @@ class StoredForm(NamedTuple):
         return self.frames if self.pooling is None else self.pooling.before.frames
 
 
+def tokens_of(frames: int) -> int:
+    """How many tokens of AST `frames` times are made of."""
+    return _SPECIAL_TOKENS + _PATCHES * frames
+
+
 def file_name_of(clip_set_name: str) -> str:
     """The name of a set's file of embeddings, without its ending."""
     return PUBLISHED_NAMES.get(clip_set_name, clip_set_name)
@@ -195,7 +200,7 @@ class _StoredSet:
         own = form.own_frames
         if dim == form.dim and frames in (form.frames, own):
             return False
-        if dim == form.dim and form.output == "frame" and frames == _SPECIAL_TOKENS + _PATCHES * own:
+        if dim == form.dim and form.output == "frame" and frames == tokens_of(own):
             return True
         raise CorpusError(
             f"{self.path}: holds {dim} values x {frames} embedding frames per clip, output {form.output} of the conf's "
