@@ -55,13 +55,18 @@ TAGGER = (
     "max_frames: 24, fill: minimum}]",
     "data.validation=null",
 )
-# Eight hundred steps of twelve clips, on one thread each.
+# A small CRNN, sixteen hundred steps of twelve clips, on one thread each.
 DETECTOR = (
+    "features={name: logmel, n_window: 1024, hop_length: 512, n_mels: 64}",
+    "model.nb_filters=[16, 32, 64, 64]",
+    "model.pooling=[[1, 4], [2, 2], [1, 4], [1, 2]]",
+    "model.n_rnn_cell=64",
+    "model.rnn_layers=1",
     "data.train.0.batch_size=9",
     "data.train.1.batch_size=3",
-    "training.n_epochs=4",
+    "training.n_epochs=8",
     "training.n_epochs_warmup=1",
-    "training.decay_from_epoch=2",
+    "training.decay_from_epoch=4",
     "training.validation_interval=2",
     "training.num_threads=1",
 )
