@@ -22,6 +22,7 @@ published: patch kernels summed over RGB, position embeddings cut or interpolate
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -166,15 +167,19 @@ class AST(nn.Module):
 
     def embed(self, inputs: Inputs, output: str) -> Tensor:
         """Inputs -> (batch, embedding_frames, embedding_dim)."""
+        return self.embed_together(inputs, (output,))[output]
+
+    def embed_together(self, inputs: Inputs, outputs: Collection[str]) -> dict[str, Tensor]:
+        """As `embed`, several in one pass."""
         tokens: Tensor = self.v(fitted_to(inputs.mel, self.mel_frames_heard))
-        if output == "tokens":
-            return tokens
-        if output == "frame":
-            columns: Tensor = tokens[:, SPECIAL_TOKENS:].unflatten(1, self.grid).mean(dim=1)  # type: ignore[no-untyped-call]
-            return columns
         clip = tokens[:, :SPECIAL_TOKENS].mean(dim=1, keepdim=True)
-        embedded: Tensor = clip if output == "clip" else self.mlp_head(clip)
-        return embedded
+        found = {"tokens": tokens, "clip": clip}
+        if "frame" in outputs:
+            columns: Tensor = tokens[:, SPECIAL_TOKENS:].unflatten(1, self.grid).mean(dim=1)  # type: ignore[no-untyped-call]
+            found["frame"] = columns
+        if "global" in outputs:
+            found["global"] = self.mlp_head(clip)
+        return found
 
     def load_pretrained(self) -> None:
         """ImageNet's weights where the options name them without a file; FetchError when they cannot be had."""

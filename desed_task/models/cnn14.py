@@ -22,6 +22,7 @@ of fewer mel frames than one segment are prolonged by their last mel frame.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import ClassVar, Literal
 
 import torch
@@ -158,23 +159,34 @@ class Cnn14(nn.Module):
 
     def embed(self, inputs: Inputs, output: str) -> Tensor:
         """Inputs -> (batch, embedding_frames, embedding_dim)."""
-        x = prolonged(inputs.mel, self.options.time_pooling).unsqueeze(1)
-        if output == "frame":
-            return self._blocks(x, _FRAME_BLOCKS).permute(0, 2, 1, 3).flatten(2)
-        segments = self._trunk(x)
-        if output == "segments":
-            return segments.transpose(1, 2)
+        return self.embed_together(inputs, (output,))[output]
+
+    def embed_together(self, inputs: Inputs, outputs: Collection[str]) -> dict[str, Tensor]:
+        """As `embed`, several in one pass."""
+        found: dict[str, Tensor] = {}
+        x = self._blocks(prolonged(inputs.mel, self.options.time_pooling).unsqueeze(1), _FRAME_BLOCKS)
+        if "frame" in outputs:
+            found["frame"] = x.permute(0, 2, 1, 3).flatten(2)
+        if set(outputs) == {"frame"}:
+            return found
+        segments = self._blocks(x, len(self.options.channels), done=_FRAME_BLOCKS).mean(dim=3)
         whole = (segments.amax(dim=2) + segments.mean(dim=2)).unsqueeze(1)
-        return whole if output == "global" else self._embed(whole)
+        if "clip" in outputs:
+            found["clip"] = self._embed(whole)
+        return {**found, "segments": segments.transpose(1, 2), "global": whole}
 
     def _trunk(self, x: Tensor) -> Tensor:
         """(batch, 1, mel_frames, mel_bands) -> (batch, channels, segments)."""
         return self._blocks(x, len(self.options.channels)).mean(dim=3)
 
-    def _blocks(self, x: Tensor, count: int) -> Tensor:
-        """(batch, 1, mel_frames, mel_bands) -> the map of block `count`: (batch, channels, times, bands)."""
-        x = self.bn0(x.transpose(1, 3)).transpose(1, 3)
-        for number in range(1, count + 1):
+    def _blocks(self, x: Tensor, count: int, done: int = 0) -> Tensor:
+        """(batch, 1, mel_frames, mel_bands) -> the map of block `count`: (batch, channels, times, bands).
+
+        done: x is the map of that block.
+        """
+        if not done:
+            x = self.bn0(x.transpose(1, 3)).transpose(1, 3)
+        for number in range(done + 1, count + 1):
             x = self.get_submodule(f"conv_block{number}")(x)
             if number <= _HALVINGS[self.options.architecture]:
                 x = functional.avg_pool2d(x, 2)

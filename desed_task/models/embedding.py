@@ -6,6 +6,7 @@ A model that offers some has EMBEDDINGS, their names, `embedding_form`, which sa
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -57,6 +58,15 @@ class Embeds(Protocol):
 
     def embed(self, inputs: Inputs, output: str) -> Tensor:
         """Inputs -> (batch, embedding_frames, embedding_dim)."""
+        ...
+
+
+@runtime_checkable
+class EmbedsTogether(Embeds, Protocol):
+    """One that gives several of them in one pass."""
+
+    def embed_together(self, inputs: Inputs, outputs: Collection[str]) -> dict[str, Tensor]:
+        """As `embed`, by name; there may be others too."""
         ...
 
 

@@ -6,7 +6,7 @@ published layouts hold both embeddings of a published network: that of the clip,
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from math import ceil
@@ -18,14 +18,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from desed_task.batch import send
+from desed_task.batch import Inputs, send
 from desed_task.embedders import BuiltEmbedder
 from desed_task.embeddings.embedder import Embedder, mel_clock
 from desed_task.embeddings.layouts import LAYOUTS, LayoutName, Part, layout_of
 from desed_task.embeddings.store import tokens_of
 from desed_task.embeddings.store_file import Clock, Contents, opened
 from desed_task.features.frontend import FrontendOptions
-from desed_task.models.embedding import Embeds
+from desed_task.models.embedding import Embeds, EmbedsTogether
 
 # Of clips longer than the detector's window so much may be cut, where embeddings do not say how fast they are.
 _TOLERANCE_SECONDS = 0.1
@@ -74,21 +74,40 @@ class Extraction:
         """Clips at the embedder's rate, (clips, samples) -> what a file holds: (clips, embedding_frames, dim)."""
         built, heard = self._built, send(waveforms, self.device)
         with torch.inference_mode():
-            return {part: self._as_stored(embedder(heard).values) for part, embedder in built.items()}
+            return {part: self._as_stored(values) for part, values in built(heard).items()}
 
     def _as_stored(self, values: Tensor) -> NDArray[np.floating]:
         is_half = LAYOUTS[self.layout].dtype is np.float16
-        stored: NDArray[np.floating] = (values.half() if is_half else values).cpu().numpy()
+        stored: NDArray[np.floating] = (values.half() if is_half else values.float()).cpu().numpy()
         return stored
 
     @cached_property
-    def _built(self) -> Mapping[Part, Embedder]:
-        """The networks, which are read when something is heard."""
-        embedders = {part: built.embedder() for part, built in self.embedders.items()}
-        for embedder in embedders.values():
-            # The recordings are decoded at the rate of the embedder and not of the detector.
-            embedder.hearing.system_rate = embedder.hearing.sample_rate
-        return {part: embedder.to(self.device) for part, embedder in embedders.items()}
+    def _built(self) -> Callable[[Tensor], dict[Part, Tensor]]:
+        """The networks, which are read when something is heard; of several embeddings one that gives all at once."""
+        if len(self.embedders) == 1:
+            return self._apart(self.embedders)
+        # All that its embedding of the clip needs, a network needs for the others too.
+        embedder = self._ready(self.embedders["global"])
+        network = embedder.network.network
+        if not isinstance(network, EmbedsTogether):
+            return self._apart(self.embedders)
+        names = {part: built.options.output for part, built in self.embedders.items()}
+
+        def hear(waveforms: Tensor) -> dict[Part, Tensor]:
+            found = network.embed_together(Inputs(embedder.hearing(waveforms)), tuple(names.values()))
+            return {part: found[name] for part, name in names.items()}
+
+        return hear
+
+    def _apart(self, embedders: Mapping[Part, BuiltEmbedder]) -> Callable[[Tensor], dict[Part, Tensor]]:
+        ready = {part: self._ready(built) for part, built in embedders.items()}
+        return lambda waveforms: {part: embedder(waveforms).values for part, embedder in ready.items()}
+
+    def _ready(self, built: BuiltEmbedder) -> Embedder:
+        embedder = built.embedder()
+        # The recordings are decoded at the rate of the embedder and not of the detector.
+        embedder.hearing.system_rate = embedder.hearing.sample_rate
+        return embedder.to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
     @cached_property
     def _clock(self) -> Clock | None:
