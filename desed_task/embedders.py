@@ -230,8 +230,9 @@ class BuiltEmbedder:
     def embedder(self, exportable: bool = False) -> Embedder:
         """Frozen, with its weights, without what its embedding does not need."""
         pooling = self._pooling()
-        weights = None if pooling is None else pooling.weights()
-        return Embedder(self.hearing(exportable), prune(self.trained_network(), self._in_use()), weights)
+        with torch.inference_mode(False):  # made by one who only listens, it may be heard in a training next
+            weights = None if pooling is None else pooling.weights()
+            return Embedder(self.hearing(exportable), prune(self.trained_network(), self._in_use()), weights)
 
     def stored_form(self) -> StoredForm:
         """What a store of its embeddings must hold: of a clip, (frames, dim), which of its embeddings, of whom."""
@@ -280,7 +281,7 @@ class BuiltEmbedder:
 
     def _in_use(self) -> frozenset[str]:
         """The parameters that the embedding depends on."""
-        with torch.device("meta"):
+        with torch.inference_mode(False), torch.device("meta"):
             return parameters_in_use(self.network(), self._heard())
 
     def _heard(self) -> Tensor:

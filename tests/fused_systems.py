@@ -77,9 +77,10 @@ def write_checkpoint(options: SedOptions, path: Path) -> Path:
     student, ears = build_model(options).eval(), build_ears(options)
     load_learning(student, options)
     detector = getattr(student, "detector", student)
+    ears.make_spare()
+    torch.manual_seed(2)  # whatever was drawn for embedders
     waveform = torch.randn(4, round(SECONDS * RATE)) * torch.logspace(-3, -1, 4)[:, None]
     with torch.no_grad():
-        ears.make_spare()
         heard = ears(waveform)
         for _ in range(10):
             student.train()(heard)

@@ -191,6 +191,8 @@ def _processes(device: torch.device, ranks: Ranks) -> dict[str, Any]:
 def _ignore_what_is_known() -> None:
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")  # the validation's one item needs none
     warnings.filterwarnings("ignore", message=".*LeafSpec.* is deprecated.*")
+    # Frozen embedders stay in eval mode.
+    warnings.filterwarnings("ignore", message=".*in eval mode at the start of training.*")
     # What is logged of a validation is equal in all ranks.
     warnings.filterwarnings("ignore", message=".*It is recommended to use `self.log.*sync_dist=True.*")
     # The sampler begins at the right step of the epoch, whatever Lightning knows of it.

@@ -11,9 +11,11 @@ from torch import nn
 
 from desed_task.batch import Inputs
 from desed_task.embedders import BuiltEmbedder, NetworkOptions
+from desed_task.embeddings.ears import Ears
 from desed_task.embeddings.embedder import Network
 from desed_task.embeddings.pruning import LeftOut, parameters_in_use, prune
 from desed_task.errors import CheckpointError
+from desed_task.features.logmel import LogMel, LogMelOptions
 from desed_task.models.cnn14 import Cnn14, Cnn14Options
 from desed_task.models.tagger import InputShape
 from desed_task.options import check_options
@@ -100,3 +102,16 @@ def test_a_mode_that_needs_weights_says_so() -> None:
     options = check_options(dict(CNN14), NetworkOptions)
     with pytest.raises(CheckpointError, match="no weights are named for network"):
         BuiltEmbedder(options, RATE, SECONDS).embedder()
+
+
+def test_made_where_one_only_listens_it_can_be_heard_in_a_training(tmp_path: Path) -> None:
+    """Tensors that are made in inference mode stay out of autograd for ever."""
+    weights = write_weights(tmp_path / "w.pt", CNN14)
+    built = BuiltEmbedder(check_options({**CNN14, "weights": str(weights)}, NetworkOptions), RATE, SECONDS)
+    with torch.inference_mode():
+        ears = Ears(LogMel(LogMelOptions(n_mels=16)), spare={"e": built.embedder})
+        ears(torch.zeros(1, round(SECONDS * RATE)))
+    heard = ears(torch.zeros(1, round(SECONDS * RATE))).embeddings["e"].values
+    factor = torch.ones(1, requires_grad=True)
+    (factor * heard).sum().backward()
+    assert factor.grad is not None
