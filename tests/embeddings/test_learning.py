@@ -13,7 +13,8 @@ from fused_systems import AST, CNN14, RATE, SECONDS, fused_options, write_weight
 from torch import Tensor, nn
 
 from desed_task.augment.mixup import Mixup, MixupOptions
-from desed_task.batch import Batch, Targets
+from desed_task.batch import Batch, Embedding, Targets
+from desed_task.embeddings.embedder import Network
 from desed_task.embeddings.learning import Learning, parameter_groups
 from desed_task.experiment import SedOptions
 from desed_task.system import build_ears, build_grid, build_model, load_learning
@@ -197,6 +198,40 @@ def test_a_batch_in_parts_gives_the_gradients_of_the_whole(folder: Path) -> None
     assert any(name.startswith("embedders.b") for name in found[0])
     for name, gradient in found[0].items():
         torch.testing.assert_close(found[1][name], gradient, rtol=1e-3, atol=1e-6, msg=name)
+
+
+def test_out_of_memory_in_an_embedder_the_step_is_made_in_parts(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """There is memory for three clips: eight are made in two parts and then in four, embedders' statistics put back."""
+    options = options_of(folder)
+    module, batch, hear = module_of(options), batch_of(options, clips=8), Network.forward
+    network = module.sed_student.embedders["a"]
+    before, heard_clips = network.state_dict()["network.bn0.num_batches_tracked"].clone(), []
+
+    def short(self: Network, heard: Tensor) -> Embedding:
+        said = hear(self, heard)
+        if len(heard) > 3:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        heard_clips.append(len(heard))
+        return said
+
+    monkeypatch.setattr(Network, "forward", short)
+    step = Step(
+        batch,
+        lambda portions: prepare(batch, module.ears, (), np.random.default_rng(0), portions),
+        lambda inputs, targets, shares: compute_losses(
+            module.sed_student, None, inputs, targets, module.options, 0.0, shares
+        ),
+        lambda *_: None,
+    )
+    split = BatchSplit([module.sed_student])
+    with caplog.at_level("WARNING"):
+        split.backward(split.begin(step))
+    assert split.parts == 4 and heard_clips == [2] * 8  # both embedders
+    assert "batches of 8 clips are made in 4 parts" in caplog.text
+    assert int(network.state_dict()["network.bn0.num_batches_tracked"] - before) == 4
+    assert all(p.grad is not None for p in module.sed_student.parameters() if p.requires_grad)
 
 
 def test_in_bfloat16_embedders_hear_in_half_and_the_detector_gets_whole_numbers(folder: Path) -> None:

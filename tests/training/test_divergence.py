@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from desed_task.batch import Batch, Inputs, Predictions
+from desed_task.batch import Batch, Embedding, Inputs, Predictions
 from desed_task.data.dataset import BatchDataset
 from desed_task.errors import DesedTaskError
 from desed_task.training.checkpointing import progress_of, read_checkpoint
@@ -59,6 +59,52 @@ def test_the_waveform_is_asked_first_and_its_clip_named(batch: Batch) -> None:
 def test_then_the_features(batch: Batch) -> None:
     with pytest.raises(DesedTaskError, match="the features of c are not finite while its waveform is; look at"):
         watch(DivergenceWatch(), batch, mel=INF, logits=NAN, term=NAN)
+
+
+def watch_heard(watcher: DivergenceWatch, batch: Batch, heard: Inputs, step: int = 3) -> None:
+    """One step whose logits follow what is heard."""
+    parts = [heard.mel, *heard.embedder_inputs.values(), *(one.values for one in heard.embeddings.values())]
+    strong = torch.stack([part.flatten(1).sum(dim=1) for part in parts]).sum(dim=0)[:, None, None].expand(-1, 3, 2)
+    student = Predictions(strong, strong.mean(dim=1))
+    watcher.watch(step, batch, heard, student, strong.sum(), {}, torch.nn.Linear(1, 1))
+
+
+def listening(mel: float = 0.0, own: float = 0.0, one: float = 0.0, two: float = 0.0) -> Inputs:
+    """Features, what embedder `l` hears itself, and two embeddings, each with a number in the clip of its place."""
+    heard = [torch.zeros(4, 5, 8) for _ in range(4)]
+    for clip, value in enumerate((mel, own, one, two)):
+        heard[clip][clip, 1, 1] = value
+    embeddings = {"one": Embedding(heard[2], is_timed=True), "two": Embedding(heard[3], is_timed=False)}
+    return Inputs(heard[0], embeddings, {"l": heard[1]})
+
+
+@pytest.mark.parametrize("look_every", [None, 2])
+@pytest.mark.parametrize(
+    ("heard", "culprit"),
+    [
+        ({"mel": NAN, "own": NAN, "one": NAN}, "the features of a are not finite while its waveform is; look at feat"),
+        (
+            {"own": NAN, "one": NAN},
+            "the features of b for embedder l are not finite while its waveform is; look at feat",
+        ),
+        (
+            {"one": INF, "two": NAN},
+            "the embedding one of c is not finite while its waveform is; look at the weights or",
+        ),
+        ({"two": NAN}, "the embedding two of d is not finite while its waveform is; look at the weights or the store"),
+    ],
+)
+def test_then_what_embedders_hear_and_say(
+    batch: Batch, look_every: int | None, heard: dict[str, float], culprit: str
+) -> None:
+    watcher = DivergenceWatch(look_every)
+    with pytest.raises(DesedTaskError, match=f"training diverged at step 3: {culprit}"):
+        for _ in range(2):
+            watch_heard(watcher, batch, listening(**heard))
+
+
+def test_embeddings_that_are_finite_pass(batch: Batch) -> None:
+    watch_heard(DivergenceWatch(), batch, listening())
 
 
 def test_then_the_logits(batch: Batch) -> None:
