@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 from desed_tree import write_desed
+from fused_systems import write_weights
 
 # A part of a command -> what makes it short. A command that matches none is run as it is.
 SMALL_BASELINE = [
@@ -61,6 +62,12 @@ SHORTER = {
         "training.weight_averaging.first_epoch=1",
         "training.ensemble.first_epoch=1",
     ],
+    "confs/sed/crnn_panns.yaml": [
+        *SMALL_BASELINE,
+        "model.fusion={ways: {panns: aligned}}",
+        "embedders.panns.model={name: cnn14, width: 0.02}",
+        "embedders.panns.weights=small.pth",
+    ],
     "confs/sed/": [
         "training.n_epochs=1",
         "training.n_epochs_warmup=0",
@@ -74,7 +81,8 @@ SHARED = {"ESC10": "esc10", "STUDENT2021": "reference/dcase2021_student"}
 BASELINE, FEW_LABELS, EVALUATOR = "recipes/prepare_data.py", "benchmarks/few_labels.py", "benchmarks/evaluation.py"
 SUBMISSION, TUNED, TAGGING = "--submission exp/demo", "exp/esc10_tuned", "confs/tagging/demo.yaml"
 TRAINING, ESC10_TAGGING = "benchmarks/training.py", "benchmarks/esc10_tagging.py"
-BLOCKS_BELOW = (BASELINE, FEW_LABELS, EVALUATOR, SUBMISSION, TUNED, TAGGING, TRAINING, ESC10_TAGGING)
+EMBEDDINGS = "recipes/extract_embeddings.py"
+BLOCKS_BELOW = (BASELINE, FEW_LABELS, EVALUATOR, SUBMISSION, TUNED, TAGGING, TRAINING, ESC10_TAGGING, EMBEDDINGS)
 TWO_FOLDS = {"recipes/tune_postprocessing.py": ["--folds", "2"]}  # there are four clips
 
 
@@ -252,6 +260,24 @@ def test_taggers_of_real_recordings_as_in_the_readme(project: Path, shell: Shell
     assert {"name", "value", "unit", "peer", "peer_value", "ratio", "machine"} <= set(rows[0])
     names = {row["name"] for row in rows}
     assert {"esc10 tagging chosen ResNet-18", "esc10 tagging ablation accuracy without mixup"} <= names
+
+
+@pytest.mark.slow
+def test_embeddings_as_in_the_readme(project: Path, shell: Shell) -> None:
+    """On a small DESED where the conf looks for it, with PANNs a fiftieth as wide as published."""
+    for name in ("recipes", "confs"):
+        (shell.folder / name).unlink()
+        shutil.copytree(project / name, shell.folder / name)
+    write_desed(shell.folder / "data" / "dcase" / "dataset")
+    features = {"name": "panns", "sample_rate": 16000}
+    small = {"name": "network", "features": features, "model": {"name": "cnn14", "width": 0.02}, "num_classes": 527}
+    write_weights(shell.folder / "small.pth", small)
+    for line in block_with(project, EMBEDDINGS):
+        shell.run(line)
+    assert (shell.folder / "embeddings" / "panns" / "devtest.hdf5").is_file()
+    for run in ("panns", "learning"):
+        report = shell.folder / "exp" / run / "version_0" / "metrics_test" / "student" / "report.json"
+        assert json.loads(report.read_text())["files_present"] == 5
 
 
 @pytest.mark.slow
