@@ -11,7 +11,8 @@ frequency. Where its output `frame` is wanted, these are averaged over frequency
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -43,6 +44,8 @@ PUBLISHED_NAMES = {
 _SPECIAL_TOKENS, _PATCHES = 2, 12
 # Clips whose values are part of a fingerprint.
 _SAMPLED_CLIPS = 8
+# Of a file: inode, bytes, time of its last change in nanoseconds.
+_State = tuple[int, int, int]
 
 
 class StoredForm(NamedTuple):
@@ -129,13 +132,13 @@ class _StoredSet:
         self._part: Part = "global" if form.output == "global" else "frame"
         if not self.path.is_file():
             raise CorpusError(f"{self.path}: no embeddings of {clip_set.name}; {_extract(self.path)}")
+        self._state = self._state_now()
+        self.rows = self._rows_of(clip_set)
         with opened(self.path) as file:
             self._layout = layout_of(file)
-            self.rows = self._rows_of(file, clip_set)
             self._require_origin(file)
             self._means = self._require_shape(file)
             self._require_recordings(file, clip_set)
-        self._state = self._state_now()
 
     def read(self, audio_ids: Sequence[str]) -> Tensor:
         """(clips, embedding_frames, dim) float32. CorpusError when the file is not what it was."""
@@ -157,9 +160,9 @@ class _StoredSet:
             raise ValueError(f"clips of several shapes, one of them {tuple(values.shape[1:])}")
         return pooling.weights() @ values
 
-    def _rows_of(self, file: Any, clip_set: ClipSet) -> dict[str, int]:
+    def _rows_of(self, clip_set: ClipSet) -> dict[str, int]:
         """audio_id -> row, of the clips of the set."""
-        rows = self._layout.rows(file)
+        rows = _rows_in(self.path, self._state)
         missing = [clip.audio_id for clip in clip_set.clips if clip.audio_id not in rows]
         if missing:
             raise CorpusError(
@@ -221,12 +224,19 @@ class _StoredSet:
                 f"it was extracted, such as {changed[0].path}; {_extract(self.path)} --overwrite"
             )
 
-    def _state_now(self) -> tuple[int, int, int]:
+    def _state_now(self) -> _State:
         try:
             status = self.path.stat()
         except OSError as error:
             raise CorpusError(f"{self.path}: cannot be read any more ({error.strerror})") from None
         return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+@lru_cache(maxsize=32)
+def _rows_in(path: Path, state: _State) -> Mapping[str, int]:  # noqa: ARG001  tells a file from what it was
+    """audio_id -> row of a whole file; ten thousand attributes of a file of 2022 take seconds to read."""
+    with opened(path) as file:
+        return layout_of(file).rows(file)
 
 
 def _extract(path: Path) -> str:

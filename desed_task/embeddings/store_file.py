@@ -22,6 +22,8 @@ from desed_task.embeddings.origin import Origin, Recording
 from desed_task.errors import CorpusError
 
 FORMAT = "desed_task embeddings 1"
+# HDF5 1.8 and later read it; in older files ten thousand attributes (layout 2022) take half a minute to write.
+_VERSION = ("v108", "v108")
 _RECORDINGS = np.dtype([("num_bytes", "<i8"), ("mtime_ns", "<i8"), ("sha256", "S64")])
 
 
@@ -93,7 +95,7 @@ def write_store(
     """
     partial = path.with_name(path.name + ".partial")
     try:
-        with h5py.File(partial, "w", locking=False) as file:
+        with h5py.File(partial, "w", libver=_VERSION, locking=False) as file:
             LAYOUTS[layout].write(file, list(recordings), blocks)
             file.create_dataset("recordings", data=np.array(list(recordings.values()), dtype=_RECORDINGS))
             clock = contents.clock or Clock(0.0, 0.0)

@@ -137,14 +137,22 @@ def test_published_layouts_hold_both_embeddings(conf: Path, tmp_path: Path, layo
 
 
 def test_more_frames_than_the_detectors_are_pooled_to_its_own(conf: Path, tmp_path: Path) -> None:
-    # A detector of frames of 256 ms has 7 in 2 s.
-    slow = ["--set", "model.pooling=[[4,4],[4,4]]", "--sets", "scenes_weak"]
+    # A detector of frames of 256 ms has 7 in 2 s: frame j's middle is 16 j + 7.5 mel frames of 16 ms after 0, and it
+    # takes the mean over 3 places in it, of what runs linearly between the middles of embedding frames of 80 ms.
+    slow = ["--set", "model.pooling=[[4,4],[4,4]]"]
     run(conf, tmp_path, *slow)
     with h5py.File(tmp_path / "e" / "scenes_weak.hdf5") as file:
         assert file["embeddings"].shape == (4, 7, DIM)
         assert float(file.attrs["step_seconds"]) == pytest.approx(0.256)
-        # The middle of a frame of 16 mel frames of 16 ms, the first of which is centred at 0.
         assert float(file.attrs["first_seconds"]) == pytest.approx(7.5 * 0.016)
+        found = file["embeddings"][1]
+    own = heard(conf, "weak", 1, "frame")
+    middles = 0.035 + 0.08 * np.arange(FRAMES)
+    places = 0.016 * (16 * np.arange(7)[:, None] + np.array([16 / 6, 8, 80 / 6]) - 0.5)
+    expected = np.stack([np.interp(places, middles, own[:, value]).mean(axis=1) for value in range(DIM)], axis=1)
+    assert np.allclose(found, expected, rtol=1e-3, atol=1e-4)
+    stored = train(conf, tmp_path / "exp", *slow, "--set", "training.n_epochs=1", *stored_in(tmp_path / "e"))
+    assert np.isfinite(scores_of(stored)).all()
 
 
 def test_a_conf_without_embedders_takes_a_published_one(conf: Path, tmp_path: Path) -> None:
