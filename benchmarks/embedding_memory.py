@@ -1,6 +1,6 @@
 """What does an embedder cost in a training step: bytes that autograd keeps for the way back, and bytes of weights?
 
-    python -m benchmarks.embedding_memory [--device auto] [--json rows.json]
+    python -m benchmarks.embedding_memory [--device auto] [--peer DESED_task] [--json rows.json]
 
 The detector is the baseline CRNN, which listens to an embedding of its clip of ten seconds, time-aligned. Of a step
 (features, embedding, CRNN, losses) everything that autograd keeps is counted, exactly: each storage once, parameters
@@ -10,8 +10,11 @@ stored      its embedding was extracted beforehand
 frozen      in the step, without gradients
 learning    in the step, with them
 published   as the DESED baselines of 2022 to 2024 hear a frozen one (`e2e: True, freezed: True`): in eval mode, whose
-            parameters the optimiser does not have, but with gradients. The network is ours, cut behind the embedding;
-            the published Cnn14 computes its other blocks too, so the peer is not made worse than it is.
+            parameters the optimiser does not have, but with gradients
+
+The peer of the rows is our network heard the published way. With --peer, a checkout of github.com/DCASE-REPO/DESED_task
+at COMMIT, it is their network, which keeps more (their Cnn14 computes every block, their AST keeps attention maps),
+and what our CRNN keeps is added; parity_desed_embedders.py says which packages it needs.
 
 Row `memory frozen` is AST's, `memory frozen Cnn14` the other's; `memory learning` is beside the published way as well.
 `weights` is what a frozen embedder holds, beside the whole network; a checkpoint holds nothing of it. On a GPU
@@ -20,6 +23,7 @@ Row `memory frozen` is AST's, `memory frozen Cnn14` the other's; `memory learnin
 
 from __future__ import annotations
 
+import inspect
 import sys
 from argparse import ArgumentParser
 from collections.abc import Callable, Iterable, Mapping
@@ -31,6 +35,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.machine import describe_machine
+from benchmarks.peer_network import run_peer
 from benchmarks.row_files import write_rows
 from desed_task.batch import Embedding, Inputs, Predictions, Targets
 from desed_task.embedders import ASTEmbedderOptions, BuiltEmbedder, NetworkOptions, PANNsEmbedderOptions
@@ -46,6 +51,23 @@ RATE, SECONDS, CLASSES = 16_000, 10.0, 10
 TRUE_SIZES: Mapping[str, NetworkOptions] = {"AST": ASTEmbedderOptions(), "Cnn14": PANNsEmbedderOptions()}
 WAYS = ("stored", "frozen", "published", "learning")
 PUBLISHED = "published way"
+COMMIT = "c6bcb45b8b98"
+_PEER_CODE = """
+from collections.abc import Callable, Iterable
+from torch import Tensor
+from local.ast.ast_models import ASTModel
+from local.panns.models import Cnn14_16k
+
+{functions}
+def count(name, network, heard):
+    network.eval()
+    kept = saved_bytes(lambda: network(heard), [*network.parameters(), *network.buffers()])
+    save(name, {{}}, heard, {{"kept": torch.tensor([0.0, kept], dtype=torch.float64)}})
+
+count("Cnn14", Cnn14_16k(), waveforms(160000)[:1])
+count("AST", ASTModel(527, 10, 10, 128, 1024, imagenet_pretrain=False, audioset_pretrain=False, verbose=False),
+      features(1024, 128)[:1])
+"""
 Row = dict[str, Any]
 
 
@@ -116,16 +138,27 @@ def kept_by_a_step(options: NetworkOptions, device: torch.device, clips: int = 1
     return {way: saved_bytes(lambda way=way: step.loss(way), step.parameters) for way in WAYS}  # type: ignore[misc]
 
 
-def rows(device: torch.device) -> list[Row]:
+def kept_by_the_peer(peer: Path) -> dict[str, int]:
+    """Network -> bytes that theirs keeps of one clip."""
+    functions = "\n".join(inspect.getsource(function) for function in (_storage, saved_bytes))
+    cases = run_peer(
+        _PEER_CODE.format(functions=functions), peer, tuple(TRUE_SIZES), "recipes/dcase2022_task4_baseline"
+    )
+    return {case.name: int(case.said["kept"][1]) for case in cases}
+
+
+def rows(device: torch.device, peer: Path | None = None) -> list[Row]:
     """Of AST and of Cnn14."""
     machine, found = describe_machine(), []
+    of_peer = {} if peer is None else kept_by_the_peer(peer)
     for name, options in TRUE_SIZES.items():
         also = "" if name == "AST" else f" {name}"
         kept = kept_by_a_step(options, device)
-        peer = {"unit": "MB per clip", "peer": PUBLISHED, "peer_value": kept["published"] / 1e6}
+        published = kept["stored"] + of_peer[name] if of_peer else kept["published"]
+        beside = f"DESED_task {COMMIT}, freezed" if of_peer else PUBLISHED
         for way in ("frozen", "learning"):
-            ratio = kept["published"] / kept[way]
-            found.append({"name": f"memory {way}{also}", "value": kept[way] / 1e6, **peer, "ratio": ratio})
+            row = {"name": f"memory {way}{also}", "value": kept[way] / 1e6, "unit": "MB per clip", "peer": beside}
+            found.append({**row, "peer_value": published / 1e6, "ratio": published / kept[way]})
         found.append(_weights_row(options, f"weights{also}"))
         if device.type == "cuda":
             found.append(_peak_row(options, device, f"peak frozen{also}"))
@@ -165,9 +198,10 @@ def main() -> int:
     """Print the rows."""
     parser = ArgumentParser(description="What an embedder costs in a training step.")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda:N")
+    parser.add_argument("--peer", type=Path, help="checkout of DESED_task, with its packages in packages/")
     parser.add_argument("--json", type=Path, help="file that receives the rows")
     arguments = parser.parse_args()
-    found = rows(choose_device(arguments.device))
+    found = rows(choose_device(arguments.device), arguments.peer)
     for row in found:
         peer = f"{row['peer']} {row['peer_value']:.2f}"
         print(f"{row['name']}: {row['value']:.2f} {row['unit']}, {peer}, ratio {row['ratio']:.1f}")
