@@ -50,10 +50,10 @@ def test_faster_embeddings_are_pooled_in_compact_files_alone() -> None:
 
 
 @pytest.mark.parametrize("seconds", [10.0, 9.5])
-def test_recordings_may_be_an_embedding_frame_too_long(seconds: float) -> None:
+def test_recordings_may_be_less_than_a_frame_too_long(seconds: float) -> None:
     parts = layout_embedders(BuiltEmbedder(PANNsEmbedderOptions(), 16_000, seconds, LISTENER), "compact")
     extraction = Extraction(parts, LISTENER.features, "compact", 8, torch.device("cpu"))
-    assert extraction.longest_seconds == pytest.approx(seconds + 0.08)  # 8 mel frames of 10 ms
+    assert seconds < extraction.longest_seconds < seconds + 0.1
     assert extraction.num_samples == seconds * 16_000
 
 
