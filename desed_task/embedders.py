@@ -30,7 +30,7 @@ from desed_task.embeddings.origin import Origin
 from desed_task.embeddings.pooling import Listener, Pooling, pooling_of
 from desed_task.embeddings.pruning import parameters_in_use, prune
 from desed_task.embeddings.reading import EmbeddingReader
-from desed_task.embeddings.store import StoredForm, open_embeddings
+from desed_task.embeddings.store import StoredForm, open_embeddings, weights_of_stores
 from desed_task.embeddings.weight_files import found_beside, require_weights, sha256_of
 from desed_task.errors import CheckpointError, OptionsError
 from desed_task.features.kaldi import KaldiOptions
@@ -48,6 +48,8 @@ from desed_task.variants import FRONTENDS, MODELS, Features, Model
 
 LOG = logging.getLogger(__name__)
 AUDIOSET_CLASSES = 527
+# At the end of a clip: a patch of AST.
+_FRAMES_THAT_MAY_LACK = 16
 # Where a checkpoint of ours says how it was made.
 _DESCRIPTION = "desed_task"
 
@@ -136,10 +138,14 @@ def resolved(options: Any) -> NetworkOptions | ExtractedOptions:
 def recorded(options: NetworkOptions | ExtractedOptions) -> NetworkOptions | ExtractedOptions:
     """The same with the sha256 of its weights, for a training that begins.
 
-    CheckpointError when they are not there, which mode stored need not have, or not those with the conf's sha256.
+    CheckpointError when they are not there, which mode stored need not have (then it is what the stores say), or not
+    those with the conf's sha256.
     """
-    if isinstance(options, ExtractedOptions) or (options.mode == "stored" and not _has_weights(options)):
+    if isinstance(options, ExtractedOptions):
         return options
+    if options.mode == "stored" and not _has_weights(options):
+        assert options.store is not None, "mode stored has a store"
+        return options.model_copy(update={"sha256": options.sha256 or weights_of_stores(options.store) or None})
     weights = _weights_of(options)
     return options.model_copy(update={"sha256": sha256_of(weights)})
 
@@ -204,8 +210,12 @@ class BuiltEmbedder:
         return Hearing(frontend, features.sample_rate, self.system_rate)
 
     def network(self) -> Network:
-        """The network, untrained. OptionsError for bands that it cannot hear, or an output that it does not offer."""
+        """The network, untrained.
+
+        OptionsError for bands or clips that it cannot hear, or an output that it does not offer.
+        """
         options = self.options
+        self._require_whole_clip()
         try:
             model: nn.Module = MODELS[options.model.name](options.model, self._input_shape(), options.num_classes)
             return Network(model, options.output)
@@ -268,6 +278,22 @@ class BuiltEmbedder:
     def _own_shape(self, listener: Any) -> EmbeddingShape:
         with torch.device("meta"):  # nothing is computed
             return shape_heard(self.network(), self._heard(), mel_clock(self.options.features), mel_clock(listener))
+
+    def _require_whole_clip(self) -> None:
+        """OptionsError where the end of a clip would not be heard: a front-end or a model of a fixed length."""
+        features, seconds = self.options.features, self.clip_seconds
+        within = features
+        if getattr(features, "target_frames", None) is not None:
+            within = features.model_copy(update={"target_frames": None})
+        mel_frames = within.num_frames(round(seconds * features.sample_rate))
+        heard = self._heard().shape[1]
+        if isinstance(self.options.model, ASTOptions):
+            heard = min(heard, self.options.model.mel_frames_heard(self._input_shape()))
+        if mel_frames - heard > _FRAMES_THAT_MAY_LACK:
+            raise OptionsError(
+                f"embedders: {self.options.name} hears {heard} mel frames, clips of {seconds:g} s have {mel_frames}; "
+                f"take a shorter data.clip_seconds, or more features.target_frames (model.input_tdim)"
+            )
 
     def _require_head(self, loaded: InitialWeights) -> None:
         """CheckpointError where the embedding is made of a head that was not loaded."""

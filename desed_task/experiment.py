@@ -241,6 +241,13 @@ def build_dataset(
     ]
     num_frames = grid.num_frames(num_samples)
     stored = [open_readers(options, clip_set) for clip_set in clip_sets]
+    for number, store in stores.items():
+        if stored[number] and int(store.lengths.max()) >= num_samples + grid.frame_samples:
+            raise CorpusError(
+                f"{clip_sets[number].name}: {store.audio_ids[int(store.lengths.argmax())]} is longer than "
+                f"data.clip_seconds {options.data.clip_seconds:g}, and stored embeddings are of whole recordings; set "
+                f"the embedder's mode to frozen"
+            )
     return BatchDataset(sources, num_samples, num_frames, len(labels), options.training.seed, share, device, stored)
 
 

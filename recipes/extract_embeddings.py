@@ -53,8 +53,14 @@ def main(argv: Sequence[str]) -> None:
         paths = extract(sets, extraction, folder, arguments.overwrite, meter)
     for path in paths:
         show(size_in_words(path, embedder))
-    if arguments.layout == "compact" or options.embedders:
+    if options.embedders:
         show(f"train with --set embedders.{name}.mode=stored --set embedders.{name}.store={folder}")
+    else:
+        ways = {"frame": "aligned", "global": "global"}
+        show(
+            f"train with a conf that has\n  embedders: {{{name}: {{name: {name}, mode: stored, store: {folder}}}}}\n"
+            f"  model: {{fusion: {{ways: {{{name}: {ways.get(embedder.options.output, 'pool1d')}}}}}}}"
+        )
 
 
 def _device_name(arguments: Namespace) -> str:

@@ -130,6 +130,8 @@ def difference_of_store(path: Path, plan: Plan) -> str | None:
         if (layout.name, contents.output) != (plan.layout, plan.contents.output):
             mine, theirs = (plan.layout, plan.contents.output), (layout.name, contents.output)
             return f"layout {theirs[0]} of output {theirs[1]} for {mine[0]} of {mine[1]}"
+        if contents.clock != plan.contents.clock:
+            return "its frames are those of another clock"
         rows = layout.rows(file)
         lacking = [clip for clip in plan.clips if clip.audio_id not in rows]
         if lacking:

@@ -83,6 +83,23 @@ def store_path(folder: Path, clip_set_name: str) -> Path:
     return folder / f"{file_name_of(clip_set_name)}.hdf5"
 
 
+def weights_of_stores(folder: Path) -> str:
+    """SHA-256 of the weights that the stores in a folder were extracted with; empty where none says.
+
+    CorpusError when they were extracted with several.
+    """
+    said: dict[str, Path] = {}
+    for path in sorted(folder.glob("*.hdf5")):
+        with opened(path) as file:
+            contents = read_contents(file)
+        if contents is not None and contents.origin.weights:
+            said.setdefault(contents.origin.weights, path)
+    if len(said) > 1:
+        one, other = list(said.values())[:2]
+        raise CorpusError(f"{one} and {other} were extracted with other weights; {_extract(other)} --overwrite")
+    return next(iter(said), "")
+
+
 def open_embeddings(folder: Path, clip_set: ClipSet, form: StoredForm) -> EmbeddingReader:
     """The embeddings of the clips of a set; CorpusError where they are missing, broken, or not what is wanted."""
     if not clip_set.clips:
@@ -177,7 +194,7 @@ class _StoredSet:
             return
         wanted, held = self._form.output, contents.output
         is_derived = wanted == "frame" and held == "tokens"
-        if self._part == "frame" and held != wanted and not is_derived:
+        if (self._part == "frame" or self._layout.name == "compact") and held != wanted and not is_derived:
             raise CorpusError(
                 f"{self.path}: holds output {held} of its embedder, the conf listens to {wanted}; set output to "
                 f"{held}, or extract it with --overwrite"
@@ -207,7 +224,8 @@ class _StoredSet:
             return True
         raise CorpusError(
             f"{self.path}: holds {dim} values x {frames} embedding frames per clip, output {form.output} of the conf's "
-            f"embedder has {form.dim} x {form.frames}; name the store of this embedder, or {_extract(self.path)}"
+            f"embedder has {form.dim} x {form.frames}; name the store of this embedder, or {_extract(self.path)} "
+            f"--overwrite"
         )
 
     def _require_recordings(self, file: Any, clip_set: ClipSet) -> None:

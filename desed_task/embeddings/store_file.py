@@ -51,7 +51,7 @@ def opened(path: Path) -> Iterator[Any]:
         # Many processes read, and nobody writes to a file that is there: no locks, which some file systems lack.
         with h5py.File(path, "r", locking=False) as file:
             yield file
-    except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
+    except (OSError, LookupError, AttributeError, ValueError, TypeError, RuntimeError) as error:
         reason = " ".join(str(error).strip("'\"").split())[:160]
         raise CorpusError(
             f"{path}: not readable as stored embeddings ({reason}); extract it with --overwrite, or fetch it again"

@@ -96,8 +96,13 @@ def _load(folder: Path, path: Path) -> tuple[nn.Module, dict[str, Any]]:
 
 def _fetch(path: Path) -> Path:
     """The folder in Hugging Face's cache that a hub id is kept in, fetched where it is not there yet."""
-    from huggingface_hub import snapshot_download
-
+    try:
+        from huggingface_hub import snapshot_download
+    except ImportError:
+        raise CheckpointError(
+            f"{path}: no such file or folder here, and a hub id is read by transformers, which is not installed; "
+            f"correct the path, or pip install 'transformers>=5,<6'"
+        ) from None
     hub_id = path.as_posix()
     folder = Path()
     try:

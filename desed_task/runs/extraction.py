@@ -1,6 +1,6 @@
 """Extraction: an embedder hears every recording of a conf once, and what it says is stored for trainings to read.
 
-Recordings are decoded at the embedder's own rate by a few threads, ahead of the network, padded to the clip length of
+Recordings are decoded at the detector's rate by a few threads, ahead of the network, padded to the clip length of
 the detector, and heard in batches of one part of the file after another (embeddings/parts.py).
 """
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from math import ceil
 from pathlib import Path
 from typing import cast
 
@@ -27,8 +26,8 @@ from desed_task.embeddings.store_file import Clock, Contents, opened
 from desed_task.features.frontend import FrontendOptions
 from desed_task.models.embedding import Embeds, EmbedsTogether
 
-# Of clips longer than the detector's window so much may be cut, where embeddings do not say how fast they are.
-_TOLERANCE_SECONDS = 0.1
+# Of a frame of the detector, that a recording may be longer than a clip.
+_SHARE_OF_A_FRAME = 0.99
 
 
 @dataclass(frozen=True)
@@ -51,14 +50,13 @@ class Extraction:
 
     @property
     def sample_rate(self) -> int:
-        """That of the embedder."""
-        return self.main.options.features.sample_rate
+        """That of the detector: the embedder hears what it will hear of it, at its own rate, resampled."""
+        return self.main.system_rate
 
     @property
     def num_samples(self) -> int:
-        """Of a clip, at the embedder's rate."""
-        own = round(self.main.clip_seconds * self.main.system_rate)
-        return ceil(own * (self.sample_rate / self.main.system_rate))
+        """Of a clip."""
+        return round(self.main.clip_seconds * self.main.system_rate)
 
     @property
     def contents(self) -> Contents:
@@ -67,11 +65,15 @@ class Extraction:
 
     @property
     def longest_seconds(self) -> float:
-        """Of a recording that can be stored: what is cut of it is no more than an embedding frame."""
-        return self.main.clip_seconds + (_TOLERANCE_SECONDS if self._clock is None else self._clock.step)
+        """Of a recording that can be stored: less than what makes another window of the detector."""
+        listener = self.main.listener
+        if listener is None:
+            return self.main.clip_seconds
+        frame = listener.features.hop_length * listener.time_pooling / listener.features.sample_rate
+        return self.main.clip_seconds + _SHARE_OF_A_FRAME * frame
 
     def hear(self, waveforms: NDArray[np.float32]) -> dict[Part, NDArray[np.floating]]:
-        """Clips at the embedder's rate, (clips, samples) -> what a file holds: (clips, embedding_frames, dim)."""
+        """Clips at the detector's rate, (clips, samples) -> what a file holds: (clips, embedding_frames, dim)."""
         built, heard = self._built, send(waveforms, self.device)
         with torch.inference_mode():
             return {part: self._as_stored(values) for part, values in built(heard).items()}
@@ -104,10 +106,7 @@ class Extraction:
         return lambda waveforms: {part: embedder(waveforms).values for part, embedder in ready.items()}
 
     def _ready(self, built: BuiltEmbedder) -> Embedder:
-        embedder = built.embedder()
-        # The recordings are decoded at the rate of the embedder and not of the detector.
-        embedder.hearing.system_rate = embedder.hearing.sample_rate
-        return embedder.to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+        return built.embedder().to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
     @cached_property
     def _clock(self) -> Clock | None:

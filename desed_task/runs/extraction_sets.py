@@ -52,9 +52,12 @@ def choose_sets(options: SedOptions, eval_set: bool, names: Sequence[str]) -> di
     for recordings that are not there, or two of one name in a file; OptionsError for a name that the conf lacks.
     """
     sets: dict[str, dict[str, Clip]] = {}
-    for clip_set in [*_read_sets(options, names), *([build_eval_set(options)] if eval_set else [])]:
+    further = [build_eval_set(options)] if eval_set else []
+    for clip_set in [*_read_sets(options, names), *further]:
         for part in clip_set.parts or (clip_set,):
             _add(sets.setdefault(file_name_of(part.name), {}), part)
+    if names:
+        names = (*names, *(file_name_of(clip_set.name) for clip_set in further))
     unknown = next((name for name in names if name not in sets), None)
     if unknown is not None:
         raise OptionsError(f"--sets {unknown}: the conf has no such set; it has {', '.join(sets)}")

@@ -26,7 +26,7 @@ from desed_task.options import override_options
 from desed_task.runs.clip_sets import check_decoding, read_test_set
 from desed_task.runs.conf import read_conf
 from desed_task.scores import Scores
-from desed_task.system import System
+from desed_task.system import System, embedders_of
 from desed_task.training.energy import EnergyReading, metered, publish_energy, write_kwh
 from desed_task.training.run_folder import create_run_folder, write_provenance
 
@@ -153,3 +153,10 @@ def _require_same_parts(before: SedOptions, after: SedOptions) -> None:
             f"--set embedders.{changed[0]}.mode: it learned with the detector and is a part of the checkpoint; leave "
             f"the flag out"
         )
+    there, then = (embedders_of(options) for options in (before, after))
+    for name, embedder in there.items():
+        if embedder.shape(before.features) != then[name].shape(after.features):
+            raise OptionsError(
+                f"--set embedders.{name}.mode: the detector learned from another number of embedding frames (stored "
+                f"ones are means on its own frames); leave the flag out"
+            )
