@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from desed_task.batch import Batch, Inputs, Predictions, Targets
+from desed_task.batch import Batch, Embedding, Inputs, Predictions, Targets
 
 PARTNER, WEIGHT = torch.tensor([1, 0, 2]), torch.tensor([0.75, 0.5, 1.0])
 
@@ -20,11 +20,12 @@ def targets() -> Targets:
 
 def test_features_and_embeddings_are_mixed_alike() -> None:
     values = torch.tensor([0.0, 4.0, 8.0])
-    inputs = Inputs(values.view(3, 1, 1).expand(3, 2, 5), {"beats": values.view(3, 1, 1).expand(3, 4, 7)})
+    beats = Embedding(values.view(3, 1, 1).expand(3, 4, 7), is_timed=True)
+    inputs = Inputs(values.view(3, 1, 1).expand(3, 2, 5), {"beats": beats})
     mixed = inputs.mix(PARTNER, WEIGHT)
     by_pencil = torch.tensor([1.0, 2.0, 8.0])  # .75 * 0 + .25 * 4, .5 * 4 + .5 * 0, 8 as it was
     assert torch.equal(mixed.mel, by_pencil.view(3, 1, 1).expand(3, 2, 5))
-    assert torch.equal(mixed.embeddings["beats"], by_pencil.view(3, 1, 1).expand(3, 4, 7))
+    assert torch.equal(mixed.embeddings["beats"].values, by_pencil.view(3, 1, 1).expand(3, 4, 7))
 
 
 def test_soft_labels_follow_the_share() -> None:

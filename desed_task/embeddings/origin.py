@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -75,9 +76,14 @@ def is_unchanged(path: Path, before: Recording) -> bool:
         status = path.stat()
         if status.st_size != before.num_bytes:
             return False
-        return status.st_mtime_ns == before.mtime_ns or _sha256(path) == before.sha256
+        return status.st_mtime_ns == before.mtime_ns or _sha256_at(path, status.st_mtime_ns) == before.sha256
     except OSError as error:
         raise CorpusError(f"{path}: cannot be read ({error.strerror}); fetch it again") from None
+
+
+@cache  # several stores and readers ask of the same recordings
+def _sha256_at(path: Path, _mtime_ns: int) -> str:
+    return _sha256(path)
 
 
 def _sha256(path: Path) -> str:

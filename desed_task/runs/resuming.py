@@ -30,7 +30,7 @@ from desed_task.training.throughput import copy_work
 
 LOG = logging.getLogger(__name__)
 LENGTH = "training.n_epochs"
-_PLACE = re.compile(r"data\.(store|residence|.+\.root)|embedders\.[^.]+\.(weights|store)")
+_PLACE = re.compile(r"data\.(store|residence|.+\.root)|embedders\.[^.]+\.(weights|weights_dir|store)")
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ def _without_places(options: SystemOptions) -> Any:
     def kept(value: Any) -> Any:
         if isinstance(value, dict):
             # Weights are known by their sha256, wherever they lie.
-            places = {"root", "store", "exponent", *(("weights",) if value.get("sha256") else ())}
+            places = {"root", "store", "weights_dir", "exponent", *(("weights",) if value.get("sha256") else ())}
             return {key: kept(item) for key, item in value.items() if key not in places}
         return [kept(item) for item in value] if isinstance(value, list) else value
 

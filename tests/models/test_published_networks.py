@@ -76,7 +76,7 @@ def test_a_network_has_as_many_parameters_as_published(
 )
 @torch.no_grad()
 def test_ten_seconds_have_as_many_frames_as_published(make: Make, options: Any, shape: InputShape, frames: int) -> None:
-    predictions = make(options, shape, 5).eval()(Inputs(torch.zeros(2, *shape)))
+    predictions = make(options, shape, 5).eval()(Inputs(torch.zeros(2, shape.mel_frames, shape.mel_bands)))
     assert predictions.strong_logits.shape == (2, frames, 5)
     assert predictions.weak_logits.shape == (2, 5)
 

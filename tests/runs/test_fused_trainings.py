@@ -89,7 +89,8 @@ def killed_in_step(start: list[str], step: int, folder: Path) -> Path:
 MIXED = {"accumulate_batches": 2, "gradient_clip": 0.1, "precision": "bf16-mixed"}
 
 
-@pytest.mark.parametrize("course", [{}, pytest.param(MIXED, marks=pytest.mark.slow)], ids=["plain", "mixed"])
+@pytest.mark.slow
+@pytest.mark.parametrize("course", [{}, MIXED], ids=["plain", "mixed"])
 def test_killed_and_resumed_without_the_embedders_files_it_ends_with_the_same_bits(
     scenes: Path, tmp_path: Path, course: dict[str, Any]
 ) -> None:

@@ -10,6 +10,9 @@ from filelock import FileLock, Timeout
 
 from desed_task.errors import FetchError
 
+# A fetch that was killed while it started a program holds the lock until that program begins.
+_LETTING_GO_SECONDS = 2.0
+
 
 @contextmanager
 def alone(root: Path) -> Iterator[None]:
@@ -17,7 +20,7 @@ def alone(root: Path) -> Iterator[None]:
     root.mkdir(parents=True, exist_ok=True)
     lock = FileLock(root / ".fetch.lock")
     try:
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=_LETTING_GO_SECONDS)
     except Timeout:
         raise FetchError(f"{root}: another fetch is at work here; wait for it or end it") from None
     try:
