@@ -36,8 +36,9 @@ def main(argv: Sequence[str]) -> None:
     arguments = _parser().parse_args(argv)
     device = choose_device(_device_name(arguments))
     options = read_conf(arguments.conf_file, arguments.set)
-    name, embedder = choose_embedder(options, arguments.pretrained_model, arguments.weights)
+    # The recordings first: weights may be fetched, which is in vain where there is nothing to hear.
     sets = choose_sets(options, arguments.eval_set, arguments.sets)
+    name, embedder = choose_embedder(options, arguments.pretrained_model, arguments.weights)
     parts = layout_embedders(embedder, arguments.layout)
     extraction = Extraction(parts, options.features, arguments.layout, arguments.batch_size, device)
     folder = arguments.output_dir / name
