@@ -38,6 +38,14 @@ def _threads_as_before() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+@pytest.fixture(scope="module")
+def one_thread() -> None:
+    """torch on one thread until the module ends: small products only wait for one another on several."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
 @pytest.fixture(scope="session")
 def project() -> Path:
     """The repository's root."""

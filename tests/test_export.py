@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -33,15 +32,9 @@ from desed_task.system import System, build_ears
 from desed_task.timeline import FrameGrid
 from desed_task.windowing import Windowing
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 Waveform = NDArray[np.float32]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    num_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(num_threads)
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +23,8 @@ from desed_task.prediction import predict
 from desed_task.timeline import FrameGrid
 from desed_task.variants import FRONTENDS, MODELS, Features, Model
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 LABELS = LabelSet(["a", "b", "c"])
 # front-end, model, its size where the default is large, seconds of a chunk
 FAMILIES = [
@@ -41,14 +42,6 @@ FAMILIES = [
     ("tal", {"name": "transformer"}, 5.0),
     ("tal", {"name": "linear"}, 5.0),
 ]
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    num_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(num_threads)
 
 
 @pytest.mark.slow

@@ -7,7 +7,6 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,15 +28,9 @@ from desed_task.prediction import predict
 from desed_task.system import System
 from recipes import export_onnx
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 Embedders = dict[str, dict[str, Any]]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    num_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(num_threads)
 
 
 def of_mode(mode: str, **more: Any) -> dict[str, Any]:

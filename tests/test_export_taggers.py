@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,18 +29,12 @@ from desed_task.timeline import FrameGrid
 from desed_task.views import View
 from desed_task.windowing import Windowing
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 BANDS, CLASSES = 8, 3
 GRID = FrameGrid(8_000, 80, 4)  # 1 s: 101 mel frames, 25 frames
 CHUNKS = Chunking(GRID, window_seconds=1.0, hop_seconds=0.45, tail="shift")
 WINDOWS = Windowing(GRID, window_seconds=1.0, overlap_frames=5)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    num_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(num_threads)
 
 
 class FilterBank(StagedFrontend):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +21,9 @@ from desed_task.training.batch_split import BatchSplit, Step
 from desed_task.training.sed_module import SedModule
 from desed_task.training.step import compute_losses, prepare
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 RATES = {"a": 1e-3, "b": 1e-4}
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    num_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(num_threads)
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ published code hears a frozen embedder in eval mode with gradients, and keeps it
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -21,15 +21,9 @@ from desed_task.experiment import SedOptions
 from desed_task.system import build_ears, build_model
 from desed_task.training.sed_module import SedModule
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 BOTH = {"cnn14": CNN14, "ast": AST}
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    num_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(num_threads)
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,6 @@ import logging
 import os
 import pathlib
 from collections import defaultdict
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,16 +25,10 @@ from desed_task.prediction import predict
 from desed_task.published.checkpoint import read_checkpoint
 from desed_task.system import System, build_frontend, build_model
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 # Each year's recipe and the Lightning it was run with.
 SHAPES = [(2022, "1.5.1"), (2023, "1.9.0"), (2024, "2.2.0")]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    num_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(num_threads)
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +30,8 @@ from desed_task.models.tagger import InputShape
 from desed_task.published.fused_weights import embedder_weights
 from desed_task.system import describe
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 OF_2024 = {"nclass": 27, "median_filter": [7] * 27}
 # tree, names and shapes, and the form of a clip's embedding: frames, values, timed
 SYSTEMS: dict[str, tuple[dict[str, Any], Shapes, tuple[int, int, bool]]] = {
@@ -45,14 +46,6 @@ NAMES = (
     (r"frame_embs_encoder\.(\w+)", r"fusion.ways.{}.encoder.\1"),
     (r"cat_tf\.(\w+)", r"fusion.join.linear.\1"),
 )
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    num_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(num_threads)
 
 
 def save(tree: dict[str, Any], shapes: Shapes, path: Path, plain: bool = True, **extra: torch.Tensor) -> Path:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +18,9 @@ from desed_task.events import Event, EventTable
 from desed_task.formats.dcase import write_durations, write_strong, write_weak
 from recipes import evaluate, export_onnx, train_sed
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 RATE, SECONDS = 16_000, 3.0
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    num_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(num_threads)
 
 
 def waveform(number: int) -> Any:

@@ -6,12 +6,10 @@ import csv
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from numpy.typing import NDArray
 
 from benchmarks.parity import Answer, answer_of, ask, choose_recordings, compare, compare_events, hear, running_service
@@ -26,13 +24,7 @@ from desed_task.scores import Scores
 from desed_task.timeline import FrameGrid
 from recipes import evaluate, export_onnx
 
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    num_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(num_threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from fused_systems import AST, CNN14, fused_options, write_checkpoint, write_weights
 from training_scenes import write_scenes
 
@@ -18,13 +16,7 @@ from desed_task.formats.clip_scores import read_clip_scores
 from desed_task.formats.dcase import read_strong, write_strong
 from recipes import average_weights, ensemble, evaluate, export_onnx
 
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    num_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(num_threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

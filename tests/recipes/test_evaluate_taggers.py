@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from sklearn.metrics import average_precision_score, roc_auc_score
 from tagger_checkpoints import write_tagger
 from tagging_clips import LABELS, SAMPLE_RATE, tags_of, write_clips
@@ -23,15 +21,9 @@ from desed_task.runs.tagging_evaluation import Crop
 from desed_task.tagging import load_tagger
 from recipes import evaluate, export_onnx
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 CLIPS = 10
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    num_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(num_threads)
 
 
 @pytest.fixture(scope="module")

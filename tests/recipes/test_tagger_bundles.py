@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -24,20 +23,14 @@ from desed_task.parity import PARITY_TOLERANCE
 from recipes import export_onnx
 from serving.tagging import tag
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 FAST = ("ast", "efficientnet")
 WITHOUT_FRAMES = {"ast"}
 TOLERANCE = 1e-5
 # Of these the front-end (a transform of 4096 samples, by FFT and by convolution), or the random network, enlarges
 # rounding; what is allowed is what the export allows.
 TOLERANCES = {"taltrans": PARITY_TOLERANCE, "efficientnet": PARITY_TOLERANCE}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    num_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(num_threads)
 
 
 @pytest.fixture(scope="module")
