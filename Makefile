@@ -5,6 +5,8 @@ VENV   := .venv
 PY     := $(VENV)/bin/python
 STAMP  := $(VENV)/.installed
 EXTRAS := train,serve,dev
+# The fast tests, a file to each of up to four processes.
+SIDE_BY_SIDE := -n logical --maxprocesses 4 --dist loadfile
 # [reference] builds one of its scorers, which needs a C compiler and Python's headers; without them its tests skip.
 HEADER := import pathlib, sysconfig; print(pathlib.Path(sysconfig.get_path("include"), "Python.h"))
 
@@ -14,7 +16,7 @@ demo: install
 	$(PY) recipes/demo.py --output_dir demo
 
 test: install
-	$(PY) -m pytest -q
+	$(PY) -m pytest -q $(SIDE_BY_SIDE)
 
 test-slow: install
 	$(PY) -m pytest -q -m slow

@@ -17,15 +17,19 @@ import pytest
 from numpy.typing import NDArray
 
 PROJECT = Path(__file__).resolve().parent.parent
-SHARED_DATA = PROJECT.parent / "shared" / "data"
+_SHARED_DATA = PROJECT.parent / "shared" / "data"
+if "PYTEST_XDIST_WORKER_COUNT" in os.environ:
+    # Test processes side by side share the cores: torch and numpy are told before anything imports them.
+    _SHARE = max(1, (os.cpu_count() or 1) // int(os.environ["PYTEST_XDIST_WORKER_COUNT"]))
+    os.environ.setdefault("OMP_NUM_THREADS", str(_SHARE))
 
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Real recordings and published answers, which live beside the project and are never part of it."""
-    if not SHARED_DATA.is_dir():
+    if not _SHARED_DATA.is_dir():
         pytest.skip("the folder ../shared/data with real recordings is not there")
-    return SHARED_DATA
+    return _SHARED_DATA
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -86,7 +90,7 @@ def _fail_hollow_skip(
     if not (report.skipped and in_continuous_integration()):
         return
     missing_package = any(entry.name == "importorskip" for entry in raised.traceback)
-    overlooked_data = "shared" in str(raised.value) and SHARED_DATA.is_dir()
+    overlooked_data = "shared" in str(raised.value) and _SHARED_DATA.is_dir()
     if missing_package or overlooked_data:
         report.outcome = "failed"
         report.longrepr = f"skipped, which CI does not accept: {raised.value}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import tracemalloc
 from pathlib import Path
 
@@ -38,6 +39,6 @@ def test_each_further_clip_takes_a_few_kilobytes_of_memory(tmp_path: Path, trace
 
 def test_the_anonymous_memory_of_a_process_is_read() -> None:
     before = anonymous_bytes()
-    held = bytearray(b"1" * 50_000_000)
-    assert 40e6 < anonymous_bytes() - before < 80e6
-    assert held
+    with mmap.mmap(-1, 50_000_000, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as held:
+        held.write(b"1" * len(held))
+        assert 40e6 < anonymous_bytes() - before < 110e6  # the bytes just written may not be given back yet
