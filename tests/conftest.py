@@ -17,7 +17,7 @@ import pytest
 from numpy.typing import NDArray
 
 PROJECT = Path(__file__).resolve().parent.parent
-_SHARED_DATA = PROJECT.parent / "shared" / "data"
+SHARED_DATA = PROJECT.parent / "shared" / "data"
 if "PYTEST_XDIST_WORKER_COUNT" in os.environ:
     # Test processes side by side share the cores: torch and numpy are told before anything imports them.
     _SHARE = max(1, (os.cpu_count() or 1) // int(os.environ["PYTEST_XDIST_WORKER_COUNT"]))
@@ -27,9 +27,9 @@ if "PYTEST_XDIST_WORKER_COUNT" in os.environ:
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Real recordings and published answers, which live beside the project and are never part of it."""
-    if not _SHARED_DATA.is_dir():
+    if not SHARED_DATA.is_dir():
         pytest.skip("the folder ../shared/data with real recordings is not there")
-    return _SHARED_DATA
+    return SHARED_DATA
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -90,7 +90,7 @@ def _fail_hollow_skip(
     if not (report.skipped and in_continuous_integration()):
         return
     missing_package = any(entry.name == "importorskip" for entry in raised.traceback)
-    overlooked_data = "shared" in str(raised.value) and _SHARED_DATA.is_dir()
+    overlooked_data = "shared" in str(raised.value) and SHARED_DATA.is_dir()
     if missing_package or overlooked_data:
         report.outcome = "failed"
         report.longrepr = f"skipped, which CI does not accept: {raised.value}"
