@@ -36,6 +36,7 @@ from desed_task.features.logmel import LogMel, LogMelOptions
 from desed_task.features.panns import PANNs, PANNsOptions
 from desed_task.features.tal import TAL, TALOptions
 from desed_task.models.ast import AST, ASTOptions
+from desed_task.models.cifar_resnet import CifarResNet, CifarResNetOptions
 from desed_task.models.cnn14 import Cnn14, Cnn14Options
 from desed_task.models.crnn import CRNN, CRNNOptions
 from desed_task.models.densenet import DenseNet, DenseNetOptions
@@ -75,6 +76,7 @@ Model = Annotated[
     | Fsd50kCRNNOptions
     | ResNetOptions
     | ResNetAttentionOptions
+    | CifarResNetOptions
     | DenseNetOptions
     | EfficientNetOptions
     | MobileNetOptions
@@ -92,6 +94,7 @@ MODELS: dict[str, Callable[[Any, InputShape, int], nn.Module]] = {
     "fsd50k_crnn": Fsd50kCRNN,
     "resnet": ResNet,
     "resnet_attention": ResNetAttention,
+    "cifar_resnet": CifarResNet,
     "densenet": DenseNet,
     "efficientnet": EfficientNet,
     "mobilenet": MobileNet,

@@ -32,6 +32,7 @@ FAMILIES = [
     ("fsd50k_mel", {"name": "fsd50k_crnn"}, 1.0),
     ("fsd50k_mel", {"name": "densenet"}, 1.0),
     ("fsd50k_spectrogram", {"name": "resnet"}, 1.0),
+    ("fsd50k_spectrogram", {"name": "cifar_resnet", "depth": 20}, 1.0),
     ("kaldi", {"name": "efficientnet"}, 5.0),
     ("kaldi", {"name": "resnet_attention"}, 5.0),
     ("kaldi", {"name": "ast", "model_size": "tiny224"}, 5.0),

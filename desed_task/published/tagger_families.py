@@ -178,6 +178,7 @@ FAMILIES = (
     Family("EfficientAT", ("features.0.0.weight", "features.15.block.2.conc_se_layers.0.fc1.weight"), _unchanged),
     Family("PSLA", ("effnet._conv_stem.weight",), _leaving_out(r"effnet\._fc\.")),
     Family("EfficientNet of GISE-51", ("_conv_stem.weight", "_conv_head.weight"), _from_gise, "PSLA"),
+    Family("the narrow ResNet of GISE-51", ("layer3.0.conv2.weight", "linear.weight"), _unchanged),
     Family("TALNet", ("conv.0.conv.weight", "gru.weight_ih_l0", "fc_prob.weight"), _leaving_out(r"conv\d+\.")),
     Family(
         "TALtrans",

@@ -16,6 +16,7 @@ from desed_task.batch import Inputs
 from desed_task.embeddings.ears import Ears
 from desed_task.export import ProbabilityGraph, trace_graph
 from desed_task.features.frontend import StagedFrontend
+from desed_task.models.cifar_resnet import CifarResNet, CifarResNetOptions
 from desed_task.models.densenet import DenseNet, DenseNetOptions
 from desed_task.models.efficientnet import EfficientNet, EfficientNetOptions
 from desed_task.models.efficientnet_trunk import EfficientNetTrunk
@@ -36,6 +37,7 @@ SMALL: dict[str, tuple[Callable[..., nn.Module], Any]] = {
     "resnet": (ResNet, ResNetOptions(depth=10, width=8)),
     "resnet, bottlenecks": (ResNet, ResNetOptions(depth=50, width=4)),
     "resnet_attention": (ResNetAttention, ResNetAttentionOptions(depth=10, width=8)),
+    "cifar_resnet": (CifarResNet, CifarResNetOptions(depth=8, width=4)),
     "densenet": (DenseNet, DenseNetOptions(blocks=(2, 2, 2, 2), growth_rate=4, width=8)),
     "densenet, two blocks": (DenseNet, DenseNetOptions(blocks=(2, 2), growth_rate=4, width=8)),
     "efficientnet, 4 heads": (EfficientNet, EfficientNetOptions(**SMALL_EFFICIENTNET)),

@@ -18,6 +18,7 @@ from desed_task.embeddings.embedder import Embedder, Hearing, MelClock, Network,
 from desed_task.embeddings.pruning import parameters_in_use, prune
 from desed_task.features.frontend import StagedFrontend
 from desed_task.models.ast import AST, ASTOptions
+from desed_task.models.cifar_resnet import CifarResNet, CifarResNetOptions
 from desed_task.models.cnn14 import Cnn14, Cnn14Options
 from desed_task.models.crnn import CRNN, CRNNOptions
 from desed_task.models.densenet import DenseNet, DenseNetOptions
@@ -44,6 +45,7 @@ SMALL: dict[str, tuple[Callable[..., nn.Module], Any]] = {
     "resnet": (ResNet, ResNetOptions(depth=10, width=8)),
     "resnet, bottlenecks": (ResNet, ResNetOptions(depth=50, width=4)),
     "resnet_attention": (ResNetAttention, ResNetAttentionOptions(depth=10, width=8)),
+    "cifar_resnet": (CifarResNet, CifarResNetOptions(depth=8, width=4)),
     "densenet": (DenseNet, DenseNetOptions(blocks=(2, 2, 2, 2), growth_rate=4, width=8)),
     "densenet, one block": (DenseNet, DenseNetOptions(blocks=(2,), growth_rate=4, width=8)),
     "efficientnet": (EfficientNet, EfficientNetOptions(eff_b=0, width=0.25, depth=0.25)),

@@ -13,6 +13,7 @@ import torch
 import torchvision
 from torch import nn
 
+from desed_task.models.cifar_resnet import CifarResNet, CifarResNetOptions
 from desed_task.models.densenet import DenseNet, DenseNetOptions
 from desed_task.models.efficientnet import EfficientNet, EfficientNetOptions
 from desed_task.models.fsd50k_crnn import Fsd50kCRNN, Fsd50kCRNNOptions
@@ -34,6 +35,9 @@ COUNTS: list[tuple[Callable[..., nn.Module], Any, InputShape, int, int]] = [
     (ResNet, ResNetOptions(depth=50), GISE, 51, 23_606_259),
     (DenseNet, DenseNetOptions(), FSD50K, 200, 7_152_584),
     (DenseNet, DenseNetOptions(), GISE, 51, 6_999_859),
+    (CifarResNet, CifarResNetOptions(depth=20), GISE, 51, 1_079_955),
+    (CifarResNet, CifarResNetOptions(depth=44), GISE, 51, 2_631_827),
+    (CifarResNet, CifarResNetOptions(depth=56), GISE, 51, 3_407_763),
     (ResNetAttention, ResNetAttentionOptions(), PSLA, 527, 25_661_406),
     (EfficientNet, EfficientNetOptions(eff_b=0), PSLA, 527, 9_407_672),
     (EfficientNet, EfficientNetOptions(eff_b=1), PSLA, 527, 11_913_308),
@@ -153,6 +157,24 @@ def test_names_and_shapes_are_those_of_torchvision_but_for_one_channel(ours: Any
     assert list(state) == list(published)
     differ = [name for name in state if state[name].shape != published[name].shape]
     assert differ == ["conv1.weight" if "resnet" in theirs else "features.conv0.weight"]
+
+
+def cifar_names(blocks: int) -> Iterator[str]:
+    yield "conv1.weight"
+    yield from norm("bn1")
+    for stage in (1, 2, 3):
+        for block in range(blocks):
+            for number in (1, 2):
+                yield f"layer{stage}.{block}.conv{number}.weight"
+                yield from norm(f"layer{stage}.{block}.bn{number}")
+    yield from parameters("linear")
+
+
+@pytest.mark.parametrize(("depth", "blocks"), [(20, 3), (44, 7), (56, 9)])
+def test_names_of_gises_narrow_resnets_whose_shortcuts_have_none(depth: int, blocks: int) -> None:
+    state = on_meta(CifarResNet, CifarResNetOptions(depth=depth), GISE, 51).state_dict()
+    assert list(state) == list(cifar_names(blocks))
+    assert (state["layer2.0.conv1.weight"].shape, state["linear.weight"].shape) == ((64, 32, 3, 3), (51, 128))
 
 
 def test_names_of_pslas_resnet() -> None:
