@@ -17,7 +17,15 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the parts import one another as `benchmarks.x`
 
-from benchmarks import parity_ast, parity_efficientat, parity_fsd50k, parity_panns, parity_psla, parity_tal
+from benchmarks import (
+    parity_ast,
+    parity_efficientat,
+    parity_fsd50k,
+    parity_gise,
+    parity_panns,
+    parity_psla,
+    parity_tal,
+)
 from benchmarks.machine import describe_machine
 from desed_task.command_line import RecipeParser, run_recipe, show
 from desed_task.errors import DesedTaskError
@@ -26,6 +34,7 @@ TOLERANCE = 1e-4
 # flag: (what compares, the repository on GitHub)
 PEERS: Mapping[str, tuple[Callable[[Path], Iterator[dict[str, Any]]], str]] = {
     "fsd50k": (parity_fsd50k.rows, "SarthakYadav/fsd50k-pytorch"),
+    "gise": (parity_gise.rows, "SarthakYadav/GISE-51-pytorch"),
     "psla": (parity_psla.rows, "YuanGongND/psla"),
     "tal": (parity_tal.rows, "lijuncheng16/AudioTaggingDoneRight"),
     "ast": (parity_ast.rows, "YuanGongND/ast"),

@@ -2,9 +2,9 @@
 
 Three stages of equal depth with 32, 64 and 128 filters, two convolutions of 3 x 3 per block, and shortcuts without
 parameters (option A): every second row and column, and channels of zeros on either side. Depth 20, 44 and 56 have
-1,079,955 / 2,631,827 / 3,407,763 parameters at 51 classes; the README of GISE-51 calls the last one ResNet-54. The clip
-is scored by a linear layer on the mean over frequency and time, a frame, of 16 mel frames, by the same layer on the mean
-over frequency. Parameter names and initial weights (Kaiming, fan in) are those of the published code.
+1,079,955 / 2,631,827 / 3,407,763 parameters at 51 classes; the README of GISE-51 calls the last one ResNet-54. A linear
+layer scores the clip on the mean over frequency and time, and a frame, of 16 mel frames, on the mean over frequency.
+Parameter names and initial weights (Kaiming, fan in) are those of the published code.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ def test_more_than_a_ten_thousandth_fails(
 
 
 def test_nothing_to_compare_is_refused() -> None:
-    with pytest.raises(DesedTaskError, match=r"nothing to compare; name a checkout by --fsd50k, --psla"):
+    with pytest.raises(DesedTaskError, match=r"nothing to compare; name a checkout by --fsd50k, --gise"):
         tagger_parity.main([])
 
 
