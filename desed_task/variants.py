@@ -27,6 +27,7 @@ from desed_task.clips import ClipSet, Supervision
 from desed_task.data.corpora.desed import DesedOptions, read_desed
 from desed_task.data.corpora.esc import EscOptions, read_esc
 from desed_task.data.corpora.folder import FolderOptions, read_folder
+from desed_task.data.corpora.lmdb import LmdbOptions, read_lmdb
 from desed_task.data.corpora.soundscapes import SoundscapesOptions, read_soundscapes
 from desed_task.data.online_options import OnlineOptions
 from desed_task.features.efficientat import EfficientAT, EfficientATOptions
@@ -106,9 +107,12 @@ MODELS: dict[str, Callable[[Any, InputShape, int], nn.Module]] = {
     "transformer": Transformer,
 }
 
-Corpus = Annotated[SoundscapesOptions | DesedOptions | EscOptions | FolderOptions, Field(discriminator="name")]
+Corpus = Annotated[
+    SoundscapesOptions | DesedOptions | EscOptions | FolderOptions | LmdbOptions, Field(discriminator="name")
+]
 TrainingCorpus = Annotated[
-    SoundscapesOptions | DesedOptions | EscOptions | FolderOptions | OnlineOptions, Field(discriminator="name")
+    SoundscapesOptions | DesedOptions | EscOptions | FolderOptions | LmdbOptions | OnlineOptions,
+    Field(discriminator="name"),
 ]
 CORPORA: dict[str, Callable[[Any, Supervision, Collection[str] | None], ClipSet]] = {
     "soundscapes": read_soundscapes,
@@ -116,6 +120,7 @@ CORPORA: dict[str, Callable[[Any, Supervision, Collection[str] | None], ClipSet]
     "esc10": read_esc,
     "esc50": read_esc,
     "folder": read_folder,
+    "lmdb": read_lmdb,
 }
 
 AugmentationOptions = Annotated[

@@ -1,8 +1,8 @@
 """One set of functions that turns a recording into a waveform, for training, evaluation and serving alike.
 
-A recording is any file libsndfile decodes. It is read in bounded blocks, its channels averaged, and resampled with soxr
-(HQ). A file that is missing, empty, truncated, undecodable, or holds NaN or infinity is an `AudioError`; what a header
-claims is never trusted for an allocation.
+A recording is any file libsndfile decodes, or one of an LMDB (records.py). It is read in bounded blocks, its channels
+averaged, and resampled with soxr (HQ). One that is missing, empty, truncated, undecodable, or holds NaN or infinity is
+an `AudioError`; what a header claims is never trusted for an allocation.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
+from desed_task.audio.records import open_recording
 from desed_task.audio.truncation import refuse_truncated, refuse_truncated_by_log
 from desed_task.errors import AudioError, AudioTooLongError
 
@@ -103,7 +104,7 @@ def _open(path: Path) -> BinaryIO:
     if path.exists() and not path.is_file():
         raise AudioError(f"{path}: a folder or a device; name an audio file")
     try:
-        return path.open("rb")
+        return open_recording(path)
     except FileNotFoundError:
         raise AudioError(f"{path}: no such audio file") from None
     except OSError as error:

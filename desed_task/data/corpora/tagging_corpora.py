@@ -14,6 +14,7 @@ from desed_task.data.corpora.desed import DesedOptions, read_desed
 from desed_task.data.corpora.esc import EscOptions, read_esc
 from desed_task.data.corpora.folder import FolderOptions, read_folder
 from desed_task.data.corpora.fsd50k import Fsd50kOptions, read_fsd50k
+from desed_task.data.corpora.lmdb import LmdbOptions, read_lmdb
 from desed_task.data.corpora.manifest import ManifestOptions, read_manifest
 from desed_task.data.corpora.soundscapes import SoundscapesOptions, read_soundscapes
 
@@ -24,6 +25,7 @@ TaggingCorpus = Annotated[
     | EscOptions
     | FolderOptions
     | Fsd50kOptions
+    | LmdbOptions
     | ManifestOptions
     | SoundscapesOptions,
     Field(discriminator="name"),
@@ -36,6 +38,7 @@ TAGGING_CORPORA: dict[str, Callable[[Any, Supervision, Collection[str] | None], 
     "esc50": read_esc,
     "folder": read_folder,
     "fsd50k": read_fsd50k,
+    "lmdb": read_lmdb,
     "manifest": read_manifest,
     "soundscapes": read_soundscapes,
 }
