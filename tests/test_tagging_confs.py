@@ -1,7 +1,8 @@
 """The published taggers' confs: what was published of each, in one table, beside what its conf resolves to.
 
-The numbers were typed from the published scripts and papers (docs/fsd50k.md, docs/psla.md, docs/audioset.md name them),
-not from the confs. Parameters are counted with 200 classes of FSD50K, 527 of AudioSet, 50 of ESC-50.
+The numbers were typed from the published scripts and papers (docs/fsd50k.md, psla.md, audioset.md and gise51.md name
+them), not from the confs. Parameters are counted with 200 classes of FSD50K, 527 of AudioSet, 50 of ESC-50, 51 of
+GISE-51.
 """
 
 from __future__ import annotations
@@ -124,6 +125,58 @@ EFFICIENTAT = {
     "corpora": ["balanced_train_segments.csv + unbalanced_train_segments.csv", "eval_segments.csv"],
 }
 
+# GISE-51: excerpts of 500 frames, every clip mixed. Each of four GPUs had its own batch, which here is one together.
+GISE = {
+    "features": "fsd50k_spectrogram",
+    "heard": (22050, 220, 500, 221),
+    "view": (None, "shift", "tile", "mean_logit"),
+    "chunks": None,
+    "excerpts": ("random", "tile"),
+    "batch": 64,
+    "sampling": ("shuffled",),
+    "waveform_mixup": None,
+    "rate": 1e-3,
+    "epochs": 50,
+    "early_stop": 10,
+    "schedule": ("plateau", 0.1, 5),
+    "warmup": None,
+    "optimizer": ("adam", (0.9, 0.999), 0.0, False),
+    "loss": "bce",
+    "selected_by": "map",
+    "masks": ("normalised", 0.5, (1, 2), "shares", 0.15, 0.2, "minimum"),
+    "noise": None,
+    "feature_mixup": ("normalised", 1.0, 1.0, "clip", False),
+    "averaged": None,
+    "together": None,
+    "begins": None,
+    "corpora": ["lmdb train", "lmdb val", "lmdb eval"],
+}
+FOUR_GPUS, ONE_GPU = {"batch": 4 * 64}, {"epochs": 100}
+LINEAR_B1 = {"model": "efficientnet", "head": ("linear", 1, 221)}
+TO_AUDIOSET = {
+    "heard": (22050, 220, 1000, 221),
+    "loss": "focal",
+    "corpora": ["balanced_train_segments.csv", "eval_segments.csv"],
+    "first_classes": ("A capella", "Accelerating, revving, vroom", "Accordion"),
+}
+TO_VGGSOUND = {
+    "epochs": 100,
+    "loss": "cross_entropy",
+    "selected_by": "accuracy",
+    "feature_mixup": None,
+    "corpora": ["vggsound train", "vggsound test"],
+    "first_classes": ("air conditioning noise", "air horn", "airplane"),
+}
+TO_ESC50 = {
+    "heard": (22050, 220, 300, 221),
+    "loss": "cross_entropy",
+    "selected_by": "accuracy",
+    "optimizer": ("adam", (0.9, 0.999), 1e-4, False),
+    # The fold that is tested selects nothing.
+    "corpora": ["esc50 3 4 5", "esc50 2", "esc50 1"],
+    "first_classes": ("dog", "rooster", "pig"),
+}
+
 PUBLISHED: dict[str, dict[str, Any]] = {
     "fsd50k_vgglike": CHUNKS | {"model": "vgglike", "parameters": 348_040},
     "fsd50k_crnn": CHUNKS | {"model": "fsd50k_crnn", "parameters": 948_680},
@@ -190,6 +243,23 @@ PUBLISHED: dict[str, dict[str, Any]] = {
     | {"batch": 24, "rate": 1e-5},
     "audioset_mn10": EFFICIENTAT | {"model": "mobilenet", "parameters": 4_876_831, "batch": 60, "rate": 4e-4},
     "audioset_mn04": EFFICIENTAT | {"model": "mobilenet", "parameters": 983_599, "batch": 120, "rate": 8e-4},
+    "gise51_resnet18": GISE | FOUR_GPUS | {"model": "resnet", "parameters": 11_196_403},
+    "gise51_resnet34": GISE | FOUR_GPUS | {"model": "resnet", "parameters": 21_304_563},
+    "gise51_resnet44": GISE | FOUR_GPUS | {"model": "cifar_resnet", "parameters": 2_631_827},
+    "gise51_resnet56": GISE | FOUR_GPUS | {"model": "cifar_resnet", "parameters": 3_407_763},
+    "gise51_resnet20": GISE | {"model": "cifar_resnet", "parameters": 1_079_955, "batch": 128},
+    "gise51_resnet50": GISE | ONE_GPU | {"model": "resnet", "parameters": 23_606_259},
+    "gise51_densenet121": GISE | ONE_GPU | {"model": "densenet", "parameters": 6_999_859},
+    "gise51_efficientnet_b0": GISE
+    | ONE_GPU
+    | {"model": "efficientnet", "parameters": 4_072_303, "batch": 128, "head": ("linear", 0, 221)},
+    "gise51_efficientnet_b1": GISE | ONE_GPU | LINEAR_B1 | {"parameters": 6_577_939},
+    "gise51_audioset_resnet18": GISE | TO_AUDIOSET | {"model": "resnet", "batch": 4 * 32},
+    "gise51_audioset_efficientnet_b1": GISE | TO_AUDIOSET | LINEAR_B1 | ONE_GPU | {"batch": 32},
+    "gise51_vggsound_resnet18": GISE | TO_VGGSOUND | {"model": "resnet"},
+    "gise51_vggsound_efficientnet_b1": GISE | TO_VGGSOUND | LINEAR_B1,
+    "gise51_esc50_resnet18": GISE | TO_ESC50 | {"model": "resnet"},
+    "gise51_esc50_efficientnet_b1": GISE | TO_ESC50 | LINEAR_B1,
     "audioset_cnn14": {
         **{"features": "panns", "heard": (32000, 320, 1001, 64), "clip_seconds": 10.0},
         **{"model": "cnn14", "parameters": 80_753_615, "batch": 32, "rate": 1e-3},
@@ -251,7 +321,11 @@ def place_of(corpus: Any) -> str:
     table = corpus.table.name if getattr(corpus, "table", None) else ""
     if corpus.name == "audioset":
         return str(table)
-    parts = [corpus.part] if corpus.name == "fsd50k" else [str(fold) for fold in corpus.folds]
+    if corpus.name == "lmdb":
+        return f"lmdb {corpus.path.stem}"
+    parts = [corpus.part] if corpus.name in ("fsd50k", "vggsound") else [str(fold) for fold in corpus.folds]
+    if corpus.name == "vggsound":
+        return " ".join([corpus.name, *parts])
     return " ".join([corpus.name, *parts, *([table] if table else [])])
 
 
@@ -272,6 +346,9 @@ def resolved(name: str) -> dict[str, Any]:
         "model": model.name,
         "parameters": num_parameters(name),
         "heads": getattr(model, "att_head", None),
+        "head": tuple(getattr(model, key, None) for key in ("head", "eff_b", "image_size")),
+        "first_classes": options.labels[:3],
+        "excerpts": (source.longer, source.shorter),
         "strides": (getattr(model, "fstride", None), getattr(model, "tstride", None)),
         "trunk": tuple(
             getattr(model, key, None) for key in ("n_conv_layers", "n_pool_layers", "kernel_size", "pooling")
@@ -331,8 +408,9 @@ def test_no_two_confs_resolve_equal() -> None:
 
 @every_conf
 def test_a_conf_has_the_classes_of_its_corpus_and_builds_what_is_around_its_model(name: str) -> None:
-    num_classes = {"fsd50k": 200, "audioset": 527, "esc50": 50}
-    assert len(build_tagger(read(name), {}).labels) == num_classes[name.removeprefix("psla_").partition("_")[0]]
+    num_classes = {"fsd50k": 200, "audioset": 527, "esc50": 50, "vggsound": 309}
+    corpus = name.removeprefix("psla_").removeprefix("gise51_").partition("_")[0]
+    assert len(build_tagger(read(name), {}).labels) == num_classes.get(corpus, 51)
 
 
 @every_conf

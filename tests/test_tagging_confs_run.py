@@ -8,12 +8,16 @@ short, and networks that take a CPU minutes are made smaller (SMALLER); tests/te
 from __future__ import annotations
 
 import csv
+import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
 
+import lmdb
+import msgpack
 import numpy as np
 import pytest
+import soundfile
 
 from desed_task.audio.reading import write_waveform
 from desed_task.formats.clip_scores import ClipScores, write_clip_scores
@@ -25,7 +29,7 @@ from recipes.train_tagging import main
 OWN = ("demo", "esc10")
 CONFS = Path(__file__).resolve().parent.parent / "confs"
 TAGGING = sorted(path.stem for path in (CONFS / "tagging").glob("*.yaml") if not path.stem.startswith(OWN))
-FAST = ("fsd50k_vgglike", "audioset_mn04")
+FAST = ("fsd50k_vgglike", "audioset_mn04", "gise51_resnet20")
 MIDS = {"Speech": "/m/09x0r", "Music": "/m/04rlf", "Dog": "/m/0bt9lr"}
 FSD50K = {"Accordion": "/m/0mkg", "Bark": "/m/05tny_", "Drum": "/m/026t6"}
 # Each is heard in training and in evaluation; the second of a list has two classes.
@@ -96,7 +100,49 @@ def write_esc50(root: Path) -> list[str]:
     return ["labels=[dog, rain, frog]", *(f"data.{key}.root={root}" for key in ("train.0.corpus", "validation"))]
 
 
-WRITERS = {"fsd50k": write_fsd50k, "audioset": write_audioset, "esc50": write_esc50}
+def write_gise51(root: Path) -> list[str]:
+    """LMDBs of four mixtures to train on, two of val and two of eval, as the published script packs them."""
+    names = ("Car", "Dog", "Glass")
+    for part, of_part in (("train", TAGS), ("val", TAGS[:2]), ("eval", TAGS[1:3])):
+        records = []
+        for number, tags in enumerate(of_part):
+            flac = io.BytesIO()
+            noise = 0.1 * np.random.default_rng(number).standard_normal(round((4.5 + 0.5 * number) * 22_050))
+            soundfile.write(flac, noise, 22_050, format="FLAC")
+            records.append((flac.getvalue(), ",".join(names[tag] for tag in tags)))
+        keys = [str(number).encode() for number in range(len(records))]
+        with (
+            lmdb.open(str(root / f"{part}.lmdb"), subdir=False, map_size=10**8) as file,
+            file.begin(write=True) as into,
+        ):
+            for key, record in zip(keys, records, strict=True):
+                into.put(key, msgpack.packb(record))
+            into.put(b"__keys__", msgpack.packb(keys))
+            into.put(b"__len__", msgpack.packb(len(keys)))
+    parts = {"train.0.corpus": "train", "validation": "val", "evaluation.eval": "eval"}
+    return [f"labels=[{', '.join(names)}]", *(f"data.{key}.path={root / part}.lmdb" for key, part in parts.items())]
+
+
+def write_vggsound(root: Path) -> list[str]:
+    """Four clips of the training part and two of the test part."""
+    names = ("air horn", "dog barking", "bee, wasp, etc. buzzing")
+    lines = []
+    for number in range(6):
+        lines.append(f'video{number},{30 * number},"{names[number % 3]}",{"train" if number < 4 else "test"}')
+        write_noise(root / "audio" / f"video{number}_{30 * number:06d}.wav", 4.0 + 2.0 * (number % 3), number)
+    (root / "vggsound.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    keys = [f"data.{key}.root={root / 'audio'}" for key in ("train.0.corpus", "validation")]
+    keys += [f"data.{key}.table={root / 'vggsound.csv'}" for key in ("train.0.corpus", "validation")]
+    return [*keys, f"labels={json.dumps(names)}"]
+
+
+WRITERS = {
+    "fsd50k": write_fsd50k,
+    "audioset": write_audioset,
+    "esc50": write_esc50,
+    "lmdb": write_gise51,
+    "vggsound": write_vggsound,
+}
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +157,8 @@ def places(options: TaggingOptions, root: Path) -> list[str]:
     source = options.data.train[0]
     if source.corpus.name == "fsd50k" and source.corpus.table is not None:
         return [f"data.train.0.corpus.table={root / 'FSD50K.ground_truth' / source.corpus.table.name}"]
+    if source.corpus.name == "esc50":
+        return [f"data.evaluation.{name}.root={root}" for name in options.data.evaluation]
     if source.corpus.name != "audioset":
         return []
     parts = {"data.train.0.corpus": "balanced_train", "data.validation": "eval"}

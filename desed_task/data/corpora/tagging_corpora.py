@@ -17,6 +17,7 @@ from desed_task.data.corpora.fsd50k import Fsd50kOptions, read_fsd50k
 from desed_task.data.corpora.lmdb import LmdbOptions, read_lmdb
 from desed_task.data.corpora.manifest import ManifestOptions, read_manifest
 from desed_task.data.corpora.soundscapes import SoundscapesOptions, read_soundscapes
+from desed_task.data.corpora.vggsound import VggSoundOptions, read_vggsound
 
 TaggingCorpus = Annotated[
     AudioSetOptions
@@ -27,7 +28,8 @@ TaggingCorpus = Annotated[
     | Fsd50kOptions
     | LmdbOptions
     | ManifestOptions
-    | SoundscapesOptions,
+    | SoundscapesOptions
+    | VggSoundOptions,
     Field(discriminator="name"),
 ]
 TAGGING_CORPORA: dict[str, Callable[[Any, Supervision, Collection[str] | None], ClipSet]] = {
@@ -41,4 +43,5 @@ TAGGING_CORPORA: dict[str, Callable[[Any, Supervision, Collection[str] | None], 
     "lmdb": read_lmdb,
     "manifest": read_manifest,
     "soundscapes": read_soundscapes,
+    "vggsound": read_vggsound,
 }
