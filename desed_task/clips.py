@@ -15,6 +15,7 @@ from desed_task.errors import CorpusError
 from desed_task.events import Event
 
 Supervision = Literal["strong", "weak", "none"]
+HeardFrom = Literal["store", "lmdb", "memory"]
 
 
 def tags_of(events: Mapping[str, Sequence[Event]]) -> dict[str, tuple[str, ...]]:
@@ -42,7 +43,8 @@ class ClipSet:
     source's list, for files that have a line for every row (sampling weights); empty where that is its place here.
     `list_length`: how many rows that list has, where these are but some of them; 0: as many as `files_expected`.
     `groups`: audio_id -> the recording, or whatever else, that it has in common with others; a clip without one stands
-    alone.
+    alone. `heard_from`: where a training has its samples from, the packed store of decoded recordings, or, decoded each
+    time they are heard, the LMDB that their paths lie in, or a copy of it in memory.
     """
 
     name: str
@@ -56,6 +58,7 @@ class ClipSet:
     listed_at: tuple[int, ...] = ()
     list_length: int = 0
     groups: Mapping[str, str] = field(default_factory=dict)
+    heard_from: HeardFrom = "store"
 
     def __post_init__(self) -> None:
         seen: dict[str, Path] = {}
@@ -95,6 +98,7 @@ class ClipSet:
             listed_at=rows,
             list_length=self.rows_of_list,
             groups=groups,
+            heard_from=self.heard_from,
         )
 
     @property

@@ -21,9 +21,8 @@ from torch import nn
 
 from desed_task.audio.reading import read_waveform
 from desed_task.clips import ClipSet
-from desed_task.data.joined import JoinedStore
+from desed_task.data.mapped import ClipStore
 from desed_task.data.resident import AskedResidence
-from desed_task.data.store import PackedStore
 from desed_task.embedders import AnyEmbedder, BuiltEmbedder, EmbedderOptions, build_embedders
 from desed_task.embeddings.ears import Ears
 from desed_task.embeddings.learning import Learning
@@ -274,7 +273,7 @@ def decoded_waveforms(clip_set: ClipSet, sample_rate: int) -> Iterator[tuple[str
     return ((clip.audio_id, read_waveform(clip.path, sample_rate)) for clip in clip_set.clips)
 
 
-def stored_waveforms(store: PackedStore | JoinedStore) -> Iterator[tuple[str, NDArray[np.float32]]]:
+def stored_waveforms(store: ClipStore) -> Iterator[tuple[str, NDArray[np.float32]]]:
     """(audio_id, waveform) of every clip of a store."""
     for clip, audio_id in enumerate(store.audio_ids):
         yield audio_id, store.read(clip, 0, int(store.lengths[clip]))

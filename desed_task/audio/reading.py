@@ -49,16 +49,18 @@ class AudioInfo:
     format: str
 
 
-def read_waveform(source: Path | bytes, sample_rate: int, max_seconds: float | None = None) -> Waveform:
-    """Decode, average the channels, resample: (samples,) float32, nominally in [-1, 1]."""
-    return read_recording(source, sample_rate, max_seconds)[0]
+def read_waveform(
+    source: Path | bytes, sample_rate: int, max_seconds: float | None = None, name: str = "audio"
+) -> Waveform:
+    """Decode, average the channels, resample: (samples,) float32, nominally in [-1, 1]. name: what bytes are called."""
+    return read_recording(source, sample_rate, max_seconds, name)[0]
 
 
 def read_recording(
-    source: Path | bytes, sample_rate: int, max_seconds: float | None = None
+    source: Path | bytes, sample_rate: int, max_seconds: float | None = None, name: str = "audio"
 ) -> tuple[Waveform, AudioInfo]:
     """As `read_waveform`, with what the recording was. `max_seconds` refuses longer ones while decoding."""
-    name = "audio" if isinstance(source, bytes) else str(source)
+    name = name if isinstance(source, bytes) else str(source)
     opened: BinaryIO = io.BytesIO(source) if isinstance(source, bytes) else _open(source)
     with opened as stream, _opened_recording(stream, name) as recording:
         mono = _decode_mono(recording, name, max_seconds)
@@ -88,6 +90,11 @@ def resample(waveform: Waveform, from_rate: int, to_rate: int) -> Waveform:
     if from_rate == to_rate:
         return waveform
     return np.ascontiguousarray(soxr.resample(waveform, from_rate, to_rate, quality="HQ"), dtype=np.float32)
+
+
+def resampled_length(num_samples: int, from_rate: int, to_rate: int) -> int:
+    """How many samples `resample` makes of so many: soxr rounds, halves up."""
+    return (2 * num_samples * to_rate + from_rate) // (2 * from_rate)
 
 
 def write_waveform(path: Path, waveform: Waveform, sample_rate: int) -> None:

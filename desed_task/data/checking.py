@@ -19,6 +19,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from desed_task.audio.reading import AudioInfo, check_header
+from desed_task.audio.records import is_recording
 from desed_task.clips import Clip, ClipSet
 from desed_task.data.decoding import in_threads
 from desed_task.data.store import is_packed
@@ -66,7 +67,9 @@ def check_recordings(
 
 def find_faults(clip_set: ClipSet, store: Path, sample_rate: int, num_threads: int | None = None) -> list[Fault]:
     """Its recordings that cannot be used. Reads headers, unless the set is packed as it is."""
-    if all(clip.path.is_file() for clip in clip_set.clips) and is_packed(clip_set, store, sample_rate):
+    if clip_set.heard_from != "store":
+        return []  # looked at when the set was read
+    if all(is_recording(clip.path) for clip in clip_set.clips) and is_packed(clip_set, store, sample_rate):
         return []
     infos = read_headers([clip.path for clip in clip_set.clips], clip_set.name, num_threads)
     reasons = [_reason(clip, info, clip_set.durations_table) for clip, info in zip(clip_set.clips, infos, strict=True)]

@@ -15,14 +15,17 @@ from numpy.typing import NDArray
 
 from desed_task.audio.reading import Waveform
 from desed_task.clips import ClipSet
-from desed_task.data.store import PackedStore, open_store
+from desed_task.data.lmdb_store import LmdbStore
+from desed_task.data.mapped import ClipStore
+from desed_task.data.store import open_store
 
 
 class JoinedStore:
     """The clips of `stores`, one store after another; reads as a PackedStore."""
 
-    def __init__(self, stores: Sequence[PackedStore]) -> None:
+    def __init__(self, stores: Sequence[ClipStore]) -> None:
         self.stores = tuple(stores)
+        self.decodes = any(getattr(store, "decodes", False) for store in self.stores)
         self.sample_rate = self.stores[0].sample_rate
         self.audio_ids = tuple(audio_id for store in self.stores for audio_id in store.audio_ids)
         self.lengths = np.concatenate([store.lengths for store in self.stores])
@@ -41,13 +44,18 @@ class JoinedStore:
         store, own_clip = self._locate(clip)
         return store.samples(own_clip, first_sample, num_samples)
 
-    def _locate(self, clip: int) -> tuple[PackedStore, int]:
+    def _locate(self, clip: int) -> tuple[ClipStore, int]:
         number = bisect_right(self._first_clips, clip) - 1
         return self.stores[number], clip - self._first_clips[number]
 
 
-def open_stores(clip_set: ClipSet, folder: Path, sample_rate: int) -> PackedStore | JoinedStore:
-    """The store of `clip_set`, or those of its parts as one; packed now where none fits."""
-    if not clip_set.parts:
-        return open_store(clip_set, folder, sample_rate)
-    return JoinedStore([open_store(part, folder, sample_rate) for part in clip_set.parts])
+def open_stores(clip_set: ClipSet, folder: Path, sample_rate: int) -> ClipStore:
+    """The store of `clip_set`, or those of its parts as one; packed now where none fits and one is asked for."""
+    stores = [_open_part(part, folder, sample_rate) for part in clip_set.parts or (clip_set,)]
+    return stores[0] if len(stores) == 1 else JoinedStore(stores)
+
+
+def _open_part(part: ClipSet, folder: Path, sample_rate: int) -> ClipStore:
+    if part.heard_from == "store":
+        return open_store(part, folder, sample_rate)
+    return LmdbStore(part, sample_rate, in_memory=part.heard_from == "memory")

@@ -8,7 +8,7 @@ used again and again, and becomes float32 there.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -16,14 +16,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from desed_task.audio.reading import Waveform
+from desed_task.data.decoding import default_threads, in_threads
 from desed_task.data.packing import FULL_SCALE
 
 STAGES = 2
 SCALE = 1.0 / FULL_SCALE
+# One makes some 900 clips of 5 s a second; a step that wants more than these make is better off with a packed store.
+DECODING_THREADS = min(default_threads(), 4)
 
 
 class SampleStore(Protocol):
-    """Clips by number, as PackedStore and JoinedStore are."""
+    """Clips by number, as PackedStore, LmdbStore and JoinedStore are."""
 
     @property
     def audio_ids(self) -> tuple[str, ...]:
@@ -38,8 +42,27 @@ class SampleStore(Protocol):
     def __len__(self) -> int: ...
 
     def samples(self, clip: int, first_sample: int, num_samples: int) -> NDArray[np.int16]:
-        """At most `num_samples` of a clip from `first_sample` on, fewer where it ends before: a view."""
+        """At most `num_samples` of a clip from `first_sample` on, fewer where it ends before; not to be written to."""
         ...
+
+
+class ClipStore(SampleStore, Protocol):
+    """Clips that are also read whole, for validation."""
+
+    sample_rate: int
+
+    def read(self, clip: int, first_sample: int, num_samples: int) -> Waveform:
+        """`num_samples` of a clip from `first_sample` on, zeros beyond its end: (num_samples,) float32."""
+        ...
+
+
+def each_excerpt(
+    store: SampleStore, chosen: Sequence[tuple[int, int]], num_samples: int
+) -> Iterator[NDArray[np.int16]]:
+    """`samples` of every (clip, first sample), in order, by a few threads where the store decodes them."""
+    if getattr(store, "decodes", False):
+        return in_threads(lambda place: store.samples(*place, num_samples), chosen, DECODING_THREADS)
+    return (store.samples(clip, first_sample, num_samples) for clip, first_sample in chosen)
 
 
 class Excerpts(Protocol):
@@ -75,8 +98,7 @@ class MappedExcerpts:
         once, for a row stays in the cache.
         """
         num_samples = rows.shape[1]
-        for row, (clip, first_sample) in zip(rows, chosen, strict=True):
-            samples = self._store.samples(clip, first_sample, num_samples)
+        for row, samples in zip(rows, each_excerpt(self._store, chosen, num_samples), strict=True):
             heard = row[: len(samples)]
             heard[:] = samples
             if scale is not None:

@@ -138,7 +138,7 @@ def _write_samples(clip_set: ClipSet, index_path: Path, sample_rate: int, num_th
 
 
 def _packed(path: Path, sample_rate: int) -> tuple[PackedClip, bytes]:
-    block = _to_int16(read_waveform(path, sample_rate)).tobytes()
+    block = to_int16(read_waveform(path, sample_rate)).tobytes()
     return PackedClip(len(block) // SAMPLE_BYTES, hashlib.sha256(block).hexdigest()), block
 
 
@@ -183,7 +183,7 @@ def _hash_of(stream: BinaryIO, num_bytes: int) -> str:
     return digest.hexdigest()
 
 
-def _to_int16(waveform: Waveform) -> NDArray[np.int16]:
+def to_int16(waveform: Waveform) -> NDArray[np.int16]:
     """Round to 16 bits. Exact for 16-bit sources; resampling may overshoot full scale, which is clipped."""
     rounded: NDArray[np.int16] = np.rint(waveform * FULL_SCALE).clip(-FULL_SCALE, FULL_SCALE - 1).astype("<i2")
     return rounded

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from desed_task.data.mapped import SCALE, Excerpts, MappedExcerpts, SampleStore
+from desed_task.data.mapped import SCALE, Excerpts, MappedExcerpts, SampleStore, each_excerpt
 from desed_task.data.store_index import SAMPLE_BYTES
 from desed_task.errors import OptionsError
 
@@ -38,10 +38,11 @@ class ResidentExcerpts:
         self._end: list[int] = ends.tolist()
         self._all = torch.empty(self._end[-1], dtype=torch.int16, device=device)
         block = torch.empty(int(store.lengths.max()), dtype=torch.int16)
+        samples = each_excerpt(store, [(clip, 0) for clip in range(len(store))], len(block))
         for clip in tqdm(range(len(store)), desc=f"clips to {device}", unit="clip", disable=None):
             length = int(store.lengths[clip])
             # By way of a block of memory: torch takes no read-only array.
-            block.numpy()[:length] = store.samples(clip, 0, length)
+            block.numpy()[:length] = next(samples)
             self._all[self._first[clip] : self._end[clip]].copy_(block[:length])
         if device.type == "cuda":
             torch.cuda.synchronize(device)  # batches are made on a stream of their own

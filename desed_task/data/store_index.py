@@ -16,6 +16,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from desed_task.audio.records import status_of
 from desed_task.clips import ClipSet
 from desed_task.errors import AudioError, CorpusError
 
@@ -74,10 +75,10 @@ def sources_of(clip_set: ClipSet) -> tuple[Source, ...]:
         # The folder is resolved once and not for each of its ten thousand files.
         folder = folders.setdefault(clip.path.parent, clip.path.parent.resolve())
         try:
-            status = clip.path.stat()
+            status = status_of(clip.path)
         except OSError as error:
             raise AudioError(f"{clip.path}: cannot be read ({error.strerror}); fetch it again") from None
-        sources.append(Source(str(folder / clip.path.name), status.st_size, status.st_mtime_ns))
+        sources.append(Source(str(folder / clip.path.name), *status))
     return tuple(sources)
 
 

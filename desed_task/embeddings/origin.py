@@ -13,6 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from desed_task.audio.records import open_recording, status_of
 from desed_task.errors import CorpusError
 
 
@@ -64,8 +65,7 @@ class Recording(NamedTuple):
 def recording_of(path: Path) -> Recording:
     """A recording as it is now, read from end to end. CorpusError when it cannot be."""
     try:
-        status = path.stat()
-        return Recording(status.st_size, status.st_mtime_ns, _sha256(path))
+        return Recording(*status_of(path), _sha256(path))
     except OSError as error:
         raise CorpusError(f"{path}: cannot be read ({error.strerror}); fetch it again") from None
 
@@ -73,10 +73,10 @@ def recording_of(path: Path) -> Recording:
 def is_unchanged(path: Path, before: Recording) -> bool:
     """Whether a recording is what it was; it is read only where its time differs and its size does not."""
     try:
-        status = path.stat()
-        if status.st_size != before.num_bytes:
+        size, mtime_ns = status_of(path)
+        if size != before.num_bytes:
             return False
-        return status.st_mtime_ns == before.mtime_ns or _sha256_at(path, status.st_mtime_ns) == before.sha256
+        return mtime_ns == before.mtime_ns or _sha256_at(path, mtime_ns) == before.sha256
     except OSError as error:
         raise CorpusError(f"{path}: cannot be read ({error.strerror}); fetch it again") from None
 
@@ -87,7 +87,7 @@ def _sha256_at(path: Path, _mtime_ns: int) -> str:
 
 
 def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
+    with open_recording(path) as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 

@@ -18,6 +18,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 
+from desed_task.audio.records import status_of
 from desed_task.clips import Clip
 from desed_task.embeddings.layouts import Block, LayoutName, layout_of
 from desed_task.embeddings.origin import Origin, Recording, is_unchanged
@@ -144,7 +145,7 @@ def difference_of_store(path: Path, plan: Plan) -> str | None:
 def _as_tree(plan: Plan) -> dict[str, Any]:
     """A plan as plain values, with the sizes and times of its recordings as they are now."""
     output, clock, origin = plan.contents
-    states = [(clip.path.stat().st_size, clip.path.stat().st_mtime_ns) for clip in plan.clips]
+    states = [status_of(clip.path) for clip in plan.clips]
     tree = {
         "part_clips": PART_CLIPS,
         "layout": plan.layout,

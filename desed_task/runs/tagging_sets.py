@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from desed_task.clips import ClipSet
-from desed_task.data.joined import JoinedStore, open_stores
-from desed_task.data.store import PackedStore
+from desed_task.data.joined import open_stores
+from desed_task.data.mapped import ClipStore
 from desed_task.embeddings.ears import Ears
 from desed_task.labels import LabelSet
 from desed_task.metrics.tag_report import encode_tags
@@ -34,7 +34,7 @@ class TaggingSet:
 
     name: str
     clip_set: ClipSet
-    store: PackedStore | JoinedStore
+    store: ClipStore
     truth: NDArray[np.bool_]
 
     @property

@@ -14,8 +14,8 @@ import torch
 from torch import nn
 
 from desed_task.clips import ClipSet
-from desed_task.data.joined import JoinedStore, open_stores
-from desed_task.data.store import PackedStore
+from desed_task.data.joined import open_stores
+from desed_task.data.mapped import ClipStore
 from desed_task.embeddings.ears import Ears
 from desed_task.events import EventTable
 from desed_task.experiment import SedOptions, as_evaluated, open_readers
@@ -37,7 +37,7 @@ def build_validation(
     Each rank predicts its share of the clips; rank 0 computes the figures, and all return the same.
     """
     options = around.options
-    sets: list[tuple[ClipSet, PackedStore | JoinedStore]] = [
+    sets: list[tuple[ClipSet, ClipStore]] = [
         (clip_set, open_stores(clip_set, options.data.store, around.grid.sample_rate)) for clip_set in clip_sets
     ]
     stored = [open_readers(options, clip_set) for clip_set in clip_sets]

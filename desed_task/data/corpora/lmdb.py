@@ -11,21 +11,16 @@ trains detectors (`supervision: strong`).
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from pydantic import Field, model_validator
-from tqdm import tqdm
 
-from desed_task.audio.reading import read_recording
-from desed_task.audio.record_layout import parse_flac
-from desed_task.audio.records import LmdbFile, Lookup, data_file_of, import_lmdb, open_lmdb, record_of
-from desed_task.clips import Clip, ClipSet, Supervision, tags_of
+from desed_task.clips import Clip, ClipSet, HeardFrom, Supervision, tags_of
 from desed_task.data.corpora.class_tables import ClassTable, read_class_names
 from desed_task.data.corpora.listed import split_labels
-from desed_task.data.lmdb_index import UNFINISHED, Index, read_index, read_keys
+from desed_task.data.lmdb_records import KnownRecord, read_records, require_data_file, stem_of
 from desed_task.errors import CorpusError, EventTableError
 from desed_task.events import Event
 from desed_task.options import Options
@@ -58,94 +53,31 @@ class LmdbOptions(Options):
         return self
 
 
-class _Known(NamedTuple):
-    """What is known of a record without reading it to its end."""
-
-    key: bytes
-    audio_id: str
-    seconds: float
-    label: str | int
-    fold: int | None
-    events: tuple[tuple[float, float, str], ...] | None
-    group: str
-
-
 def read_lmdb(options: LmdbOptions, supervision: Supervision, labels: Collection[str] | None = None) -> ClipSet:
     """The clips of the file, of the classes in `labels` where they are given.
 
     CorpusError for a file that is missing, unfinished or damaged, a class that is not in `labels`, and where times are
     asked for that the file does not have.
     """
-    path = data_file_of(options.path)
-    _require_file(options.path, path)
-    known = [record for record in _read_records(path, options.path) if _is_chosen(record, options.folds)]
+    path = require_data_file(options.path)
+    known = [record for record in read_records(path) if _is_chosen(record, options.folds)]
     if not known:
         chosen = "" if options.folds is None else f" of fold {list(options.folds)}"
         raise CorpusError(f"{options.path}: holds no record{chosen}")
     names = _Names(options, labels)
-    name = _name_of(options)
+    name = _name_of(options, path)
+    heard_from: HeardFrom = "store" if options.decode == "once" else "memory" if options.in_memory else "lmdb"
     clips = tuple(Clip(record.audio_id, path / record.key.decode(), record.seconds) for record in known)
     groups = {record.audio_id: record.group for record in known if record.group}
     if supervision == "strong":
         events = {record.audio_id: _events_of(record, options.path, labels) for record in known}
-        return ClipSet(name, clips, supervision, events, tags_of(events), groups=groups)
+        return ClipSet(name, clips, supervision, events, tags_of(events), groups=groups, heard_from=heard_from)
     asked = labels if supervision == "weak" else None
     tags = {record.audio_id: names.of(record, asked) for record in known}
-    return ClipSet(name, clips, supervision, tags=tags, groups=groups)
+    return ClipSet(name, clips, supervision, tags=tags, groups=groups, heard_from=heard_from)
 
 
-def _require_file(named: Path, path: Path) -> None:
-    if path.is_file():
-        return
-    if path.with_name(f"{path.name}.partial").is_file():
-        raise CorpusError(f"{named}: {UNFINISHED}")
-    raise CorpusError(f"{named}: no such LMDB; correct `path`, or pack it with recipes/pack_lmdb.py")
-
-
-def _read_records(path: Path, named: Path) -> list[_Known]:
-    import_lmdb(named)
-    file = open_lmdb(path, anew=True)
-    with file.reading() as value_of:
-        keys = read_keys(value_of, named)
-        index = read_index(value_of, named)
-        if index is not None:
-            return _from_index(index, keys, named)
-    return _from_headers(file, keys, named)
-
-
-def _from_index(index: Index, keys: Sequence[bytes], named: Path) -> list[_Known]:
-    rows = index.rows()
-    if len(rows) != len(keys):
-        raise CorpusError(f"{named}: {len(keys)} records, of which its index knows {len(rows)}; pack it again")
-    return [
-        _Known(key, row.audio_id, row.num_samples / row.sample_rate, row.label, row.fold, row.events, row.group)
-        for key, row in zip(keys, rows, strict=True)
-    ]
-
-
-def _from_headers(file: LmdbFile, keys: Sequence[bytes], named: Path) -> list[_Known]:
-    """What each record says at its beginning and its end; the recordings between are not touched."""
-    stem = _stem_of(named)
-    progress = tqdm(keys, desc=f"reading {named.name}", unit="clip", disable=None)
-    with file.reading() as value_of:
-        return [_from_header(value_of, key, f"{stem}_{key.decode()}", file.path) for key in progress]
-
-
-def _from_header(value_of: Lookup, key: bytes, audio_id: str, path: Path) -> _Known:
-    place = path / key.decode()
-    value = value_of(key)
-    if value is None:
-        raise CorpusError(f"{place}: listed in __keys__ and not there; pack the LMDB again")
-    record = record_of(value, place)
-    info = parse_flac(record.audio)
-    if info is not None and info.sample_rate and info.num_samples:
-        seconds = info.num_samples / info.sample_rate
-    else:  # a container of another kind, or FLAC that does not state its length
-        seconds = read_recording(place, 16_000)[1].duration
-    return _Known(key, audio_id, seconds, record.label, record.fold, None, "")
-
-
-def _is_chosen(record: _Known, folds: tuple[int, ...] | None) -> bool:
+def _is_chosen(record: KnownRecord, folds: tuple[int, ...] | None) -> bool:
     return folds is None or record.fold in folds
 
 
@@ -160,13 +92,13 @@ class _Names:
         self._table = ClassTable(tuple(labels)) if labels is not None else None
         self._known: dict[str | int, tuple[str, ...]] = {}
 
-    def of(self, record: _Known, labels: Collection[str] | None) -> tuple[str, ...]:
+    def of(self, record: KnownRecord, labels: Collection[str] | None) -> tuple[str, ...]:
         """The classes of a record. CorpusError for one that is not in `labels`."""
         if record.label not in self._known:
             self._known[record.label] = self._split(record, labels)
         return self._known[record.label]
 
-    def _split(self, record: _Known, labels: Collection[str] | None) -> tuple[str, ...]:
+    def _split(self, record: KnownRecord, labels: Collection[str] | None) -> tuple[str, ...]:
         place = f"{self._options.path}, record {record.key.decode()}"
         if isinstance(record.label, int):
             return self._numbered_class(record.label, place, labels)
@@ -193,7 +125,7 @@ class _Names:
         return (name,)
 
 
-def _events_of(record: _Known, path: Path, labels: Collection[str] | None) -> tuple[Event, ...]:
+def _events_of(record: KnownRecord, path: Path, labels: Collection[str] | None) -> tuple[Event, ...]:
     if record.events is None:
         raise CorpusError(
             f"{path}: has classes per clip and no times; use it with `supervision: weak` or none, or pack the "
@@ -208,10 +140,6 @@ def _events_of(record: _Known, path: Path, labels: Collection[str] | None) -> tu
         raise CorpusError(f"{path}: {record.audio_id}: {error}; pack it again") from None
 
 
-def _name_of(options: LmdbOptions) -> str:
+def _name_of(options: LmdbOptions, path: Path) -> str:
     """A name for logs and for the store's files."""
-    return "_".join([_stem_of(options.path), *(["folds", *map(str, options.folds)] if options.folds else [])])
-
-
-def _stem_of(path: Path) -> str:
-    return re.sub(r"[^\w-]+", "_", path.resolve().name.removesuffix(".lmdb")).strip("_") or "lmdb"
+    return "_".join([stem_of(path), *(["folds", *map(str, options.folds)] if options.folds else [])])
