@@ -2,6 +2,7 @@
 
 The peer is github.com/SarthakYadav/GISE-51-pytorch at COMMIT; it needs no packages beside ours. Some files are as its
 Lightning modules saved them, with crops and masks among the hyper-parameters, some as its --export_weights wrote them.
+What ours exports after loading must be the very tensors of that file, by the same names in the same order.
 """
 
 from __future__ import annotations
@@ -10,14 +11,18 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
-from benchmarks.peer_network import largest_difference, run_peer
+from benchmarks.peer_network import PeerCase, largest_difference, run_peer
+from desed_task.errors import DesedTaskError
 from desed_task.models.cifar_resnet import CifarResNet, CifarResNetOptions
 from desed_task.models.densenet import DenseNet, DenseNetOptions
 from desed_task.models.efficientnet import EfficientNet, EfficientNetOptions
 from desed_task.models.resnet import ResNet, ResNetOptions
 from desed_task.models.tagger import InputShape
+from desed_task.published.tagger_files import read_tagger_weights
+from desed_task.published.weight_export import published_weights
 
 COMMIT = "2cf816ed14db"
 _SHAPE = InputShape(501, 221)
@@ -73,6 +78,15 @@ _OURS: dict[str, Callable[[], nn.Module]] = {
 def rows(peer: Path) -> Iterator[dict[str, Any]]:
     """name, largest_difference (of logits, as a share of the largest), commit."""
     for case in run_peer(_CODE, peer, tuple(_OURS)):
-        logits, published = case.answer(_OURS[case.name]()).weak_logits, case.said["weak_logits"]
+        model = _OURS[case.name]()
+        logits, published = case.answer(model).weak_logits, case.said["weak_logits"]
+        _require_same_names(case, model)
         difference = largest_difference([(logits, published)]) / max(1.0, float(published.abs().max()))
         yield {"name": f"GISE-51-pytorch {case.name}", "largest_difference": difference, "commit": COMMIT}
+
+
+def _require_same_names(case: PeerCase, model: nn.Module) -> None:
+    """What we export loads strictly into the published network."""
+    theirs, ours = read_tagger_weights(case.checkpoint), published_weights(model)
+    if list(theirs) != list(ours) or any(not torch.equal(ours[name], values) for name, values in theirs.items()):
+        raise DesedTaskError(f"{case.name}: the weights that we export are not the published ones")

@@ -5,16 +5,18 @@
     python recipes/evaluate.py --checkpoint exp/tagging/version_0 --manifest eval.csv --audio_dir D --output_dir out
     python recipes/evaluate.py --folder exp/tagging --conf_file confs/tagging/esc10.yaml --on fold4 --output_dir out
     python recipes/evaluate.py --ckpt_path C --eval_csv eval.csv --lbl_map lbl_map.json
+    python recipes/evaluate.py --exp_dir exp --lmdb_path eval.lmdb --output_dir out --export_dir weights
 
 A bundle is heard exactly as the service hears it, unless --postprocessing names other filters and thresholds (those of
 tune_postprocessing.py). With --ground_truth, a table of events, every figure of detection is computed (what is written:
 desed_task/runs/detection_evaluation.py); --reference scores with psds_eval, sed_eval and sed_scores_eval as well
 (pip install "desed-task[reference]") and prints the differences, and why there may be any.
 
-With --manifest (any table of recordings and classes: FSD50K's, a json of AudioSet, a manifest of chunks; see
+With --manifest (any table of recordings and classes: FSD50K's, a json of AudioSet, a manifest of chunks, an LMDB; see
 desed_task/data/corpora/manifest_kinds.py) or a set of a --conf_file, mAP, mAUC and d' (what is written:
 desed_task/runs/tagging_evaluation.py). --folder takes the best checkpoint of every run below it, a row of results.csv
-for each. Any system can be evaluated as a tagger, and one with frame scores as a detector.
+for each. --export_dir receives the weights of each tagger as a plain state dict, as GISE-51's scripts export them. Any
+system can be evaluated as a tagger, and one with frame scores as a detector.
 """
 
 from __future__ import annotations
@@ -62,7 +64,7 @@ def main(argv: Sequence[str]) -> int:
 
 def _evaluate_tags(arguments: Namespace) -> int:
     if arguments.manifest is not None:
-        corpus = corpus_of_table(arguments.manifest, arguments.audio_dir, arguments.label_csv)
+        corpus = corpus_of_table(arguments.manifest, arguments.audio_dir, arguments.label_csv, arguments.delimiter)
     else:
         corpus = corpus_of_conf(arguments.conf_file, arguments.on)
     if arguments.folder is not None:
@@ -78,6 +80,7 @@ def _evaluate_tags(arguments: Namespace) -> int:
         arguments.lbl_map,
         arguments.top_k,
         apart=arguments.folder is not None,
+        export=arguments.export_dir,
     )
 
 
@@ -93,9 +96,13 @@ def _require_consistent(arguments: Namespace) -> None:
         raise DesedTaskError("--model chooses a model of a checkpoint; a bundle holds only one")
     if arguments.scaler_range is not None and arguments.bundle is not None:
         raise DesedTaskError("--scaler_range is of a published checkpoint; a bundle knows its own")
-    output = arguments.output_dir
-    if output is not None and output.exists() and not output.is_dir():
-        raise DesedTaskError(f"--output_dir {output}: stands there and is no folder; name another")
+    for flag, folder in (("output_dir", arguments.output_dir), ("export_dir", arguments.export_dir)):
+        if folder is not None and folder.exists() and not folder.is_dir():
+            raise DesedTaskError(f"--{flag} {folder}: stands there and is no folder; name another")
+    if arguments.export_dir is not None and arguments.bundle is not None:
+        raise DesedTaskError("--export_dir: weights are of a checkpoint; a bundle holds a graph")
+    if arguments.export_weights and arguments.export_dir is None:
+        raise OptionsError("--export_weights: name the folder that receives them (--export_dir)")
     events, given = arguments.ground_truth is not None, vars(arguments)
     idle = _OF_TAGS if events else _OF_EVENTS
     useless = next((flag for flag in idle if given[flag]), None)
@@ -113,7 +120,7 @@ def _require_consistent(arguments: Namespace) -> None:
 
 
 _OF_EVENTS = ("durations", "postprocessing", "reference")
-_OF_TAGS = ("folder", "on", "lbl_map", "label_csv", "crop_seconds", "top_k")
+_OF_TAGS = ("folder", "on", "lbl_map", "label_csv", "crop_seconds", "top_k", "export_dir")
 
 
 def _parser() -> RecipeParser:
@@ -125,11 +132,14 @@ def _parser() -> RecipeParser:
     system.add_argument("--folder", "--exp_dir", type=Path, help="every best checkpoint of the runs below")
     truth = parser.add_mutually_exclusive_group(required=True)
     truth.add_argument("--ground_truth", type=Path, help="events: table filename onset offset event_label")
-    truth.add_argument("--manifest", "--eval_csv", type=Path, help="classes of clips: .csv, .tsv or .json")
+    truth.add_argument(
+        "--manifest", "--eval_csv", "--lmdb_path", type=Path, help="classes of clips: .csv, .tsv, .json or .lmdb"
+    )
     truth.add_argument("--conf_file", type=Path, help="classes of clips: a set of this tagging conf")
     add("--on", metavar="SET", help="which set of --conf_file (the first of data.evaluation)")
     add("--audio_dir", type=Path, help="folder of the recordings (of a manifest, that of the table)")
     add("--label_csv", "--classes", type=Path, help="class_labels_indices.csv of a manifest with mids")
+    add("--delimiter", default=",", help="between the labels of a clip of an LMDB (a comma; AudioSet's: ;)")
     add("--lbl_map", type=Path, help="the classes that the system must have, in their order")
     add("--crop_seconds", type=float, help="hear so much of a longer recording (all of it)")
     add("--crop", choices=("centre", "beginning"), default="centre", help="which part --crop_seconds takes")
@@ -137,6 +147,8 @@ def _parser() -> RecipeParser:
     add("--model", choices=("student", "teacher"), help="which model of a detector's checkpoint (the student)")
     add("--durations", type=Path, help="table filename duration (default: those of the recordings)")
     add("--output_dir", type=Path, help="folder that receives the report")
+    add("--export_dir", type=Path, help="folder that receives the weights of each tagger, named by its figures")
+    add("--export_weights", action="store_true", help="of the published scripts; --export_dir is enough")
     add("--postprocessing", type=Path, help="tuned.yaml in place of the system's own post-processing")
     add("--device", default="auto", help="auto, cpu or cuda:N")
     add("--reference", action="store_true", help="score with the published scorers, too, side by side")

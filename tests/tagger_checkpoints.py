@@ -41,6 +41,11 @@ FAMILIES: Mapping[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {"name": "fsd50k_mel"},
         {"name": "densenet", "blocks": [2, 2], "growth_rate": 4, "width": 8},
     ),
+    "cifar_resnet": ({"name": "fsd50k_spectrogram"}, {"name": "cifar_resnet", "depth": 8, "width": 4}),
+    "efficientnet of gise": (
+        {"name": "fsd50k_spectrogram"},
+        {"name": "efficientnet", "eff_b": 0, "width": 0.25, "depth": 0.25, "head": "linear", "image_size": 221},
+    ),
     "mobilenet": ({"name": "efficientat"}, {"name": "mobilenet", "width": 0.1}),
     "taltrans": (
         {"name": "tal", "n_mels": 32, "target_frames": 40},

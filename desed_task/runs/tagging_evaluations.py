@@ -2,6 +2,7 @@
 
 <output>/results.csv                    Model,mAP,mAUC,dprime,ckpt_path, written again after every system
 <output>/<run>/{report.json, ...}       of a folder of runs; those of one system lie in <output> itself
+<export>/<run>/mAP=..._dprime=..._num_classes=....pth      the weights alone, where they are asked for
 """
 
 from __future__ import annotations
@@ -35,11 +36,13 @@ def evaluate_all(
     label_map: Path | None = None,
     top_k: int | None = None,
     apart: bool = False,
+    export: Path | None = None,
 ) -> int:
     """Evaluate, write where there is an output folder, print; the exit code.
 
     systems: name -> (bundle or checkpoint, how it is opened). apart: each has a folder of its own in the output; what
-    is wrong with one is said, the others are evaluated all the same, and the exit code is 2.
+    is wrong with one is said, the others are evaluated all the same, and the exit code is 2. export: the folder that
+    receives the weights of each tagger, called after its figures.
     """
     rows: list[ResultRow] = []
     refused = 0
@@ -49,6 +52,8 @@ def evaluate_all(
             if label_map is not None:
                 require_classes(label_map, listener.postprocessing.labels)
             evaluation = evaluate_on(listener, corpus, crop)
+            if export is not None:
+                _export(path, evaluation.report, export / name if apart else export)
         except DesedTaskError as error:
             if not apart:
                 raise
@@ -63,6 +68,17 @@ def evaluate_all(
         show(format_tag_table({row.model: row.report for row in rows}))
         show(markdown([RESULTS_COLUMNS[:4], *(_published_row(row.model, row.report) for row in rows)]))
     return 2 if refused else 0
+
+
+def _export(checkpoint: Path, report: TagReport, folder: Path) -> None:
+    from desed_task.published.weight_export import weights_name, write_weights
+    from desed_task.tagging import load_tagger
+    from desed_task.training.tagging_module import MODEL
+
+    tagger = load_tagger(checkpoint)
+    path = folder / weights_name(report.map, report.dprime, len(tagger.labels))
+    write_weights(tagger.models[MODEL], path)
+    LOG.info("weights: %s", path)
 
 
 def find_runs(folder: Path) -> dict[str, Path]:

@@ -1,5 +1,6 @@
 """Which corpus a table of recordings is of, told by the table itself.
 
+*.lmdb, a folder with data.mdb         an LMDB
 files,labels,ext                       chunks of fsd50k-pytorch
 {"data": [{"wav": ..., "labels": "/m/..."}]}, *_segments.csv      a list of AudioSet's kind
 anything else, eval.csv of FSD50K too  a manifest (see `manifest`)
@@ -12,6 +13,7 @@ from pathlib import Path
 
 from desed_task.data.corpora.audioset import AudioSetOptions
 from desed_task.data.corpora.chunks import COLUMNS, ChunksOptions
+from desed_task.data.corpora.lmdb import LmdbOptions
 from desed_task.data.corpora.manifest import ManifestOptions
 from desed_task.errors import CorpusError
 
@@ -20,12 +22,14 @@ _MIDS = ('"/m/', '"/t/', '"/g/')
 
 
 def corpus_of_table(
-    table: Path, root: Path | None = None, classes: Path | None = None
-) -> AudioSetOptions | ChunksOptions | ManifestOptions:
+    table: Path, root: Path | None = None, classes: Path | None = None, delimiter: str = ","
+) -> AudioSetOptions | ChunksOptions | LmdbOptions | ManifestOptions:
     """root: the folder that the table's paths start from; classes: the table that says what its mids are called.
 
-    CorpusError for a table that cannot be read.
+    delimiter: between the labels of a clip of an LMDB. CorpusError for a table that cannot be read.
     """
+    if table.suffix.lower() == ".lmdb" or (table / "data.mdb").is_file():
+        return LmdbOptions(name="lmdb", path=table, delimiter=delimiter, label_map=classes)
     beginning = _beginning(table)
     if table.suffix.lower() == ".json":
         if '"wav"' in beginning and (classes is not None or any(mid in beginning for mid in _MIDS)):
