@@ -3,40 +3,54 @@
     python recipes/generate_soundscapes.py --output_dir data/demo
     python recipes/generate_soundscapes.py --conf_file confs/soundscapes/esc10.yaml --output_dir data/esc10_scenes \
         --set soundbank.root=/where/esc10/is
+    python recipes/generate_soundscapes.py --conf_file confs/soundscapes/gise51.yaml --output_dir data/gise51_mixtures \
+        --set soundbank.root=data/gise51
     python recipes/generate_soundscapes.py --from_jams scaper --soundbank scaper --output_dir data/scaper/train
+    python recipes/generate_soundscapes.py --from_jams data/gise51/jams/train --output_dir data/gise51_again/train \
+        --soundbank data/gise51/isolated_events/train data/gise51/noises --format flac --txt
 
-`--jams` also writes a JAMS file per scene, as Scaper does, into <part>/jams. `--from_jams` renders the scenes that JAMS
-files describe, one file or all of a folder, from the recordings that they name; no conf is read then, and the output
-folder is like that of one part.
+`--jams` also writes a JAMS file per scene, as Scaper does, into <part>/jams, `--txt` its events beside the audio.
+`--from_jams` renders the scenes that JAMS files describe, one file or all of a folder, each at its own rate, from the
+recordings that they name; no conf is read then, and the output folder is like that of one part.
 
 A complete folder is left alone, an interrupted one is completed, one made by other options is refused. The layout is
-described in desed_task/soundscapes/generate.py.
+described in desed_task/soundscapes/generate.py and desed_task/formats/soundscape_folder.py.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
 import hashlib
 import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from tqdm import tqdm
+
 from desed_task.command_line import RecipeParser, run_recipe, whole_number
 from desed_task.errors import CorpusError, OptionsError
-from desed_task.events import EventTable
-from desed_task.formats.dcase import write_durations, write_strong
-from desed_task.formats.jams import read_jams, write_jams
+from desed_task.formats.jams import read_jams
+from desed_task.formats.soundscape_folder import (
+    AUDIO,
+    JAMS,
+    lacks_nothing,
+    write_event_lists,
+    write_jams_files,
+    write_label_numbers,
+    write_tables,
+)
 from desed_task.options import read_options
 from desed_task.soundscapes.conf import SoundscapesOptions, check_soundbanks
-from desed_task.soundscapes.generate import GeneratedScene, SceneRow, audio_ids, generate_part
+from desed_task.soundscapes.files import AudioFormat
+from desed_task.soundscapes.generate import SceneRow, generate_part
 from desed_task.soundscapes.output import Rendering, open_output_dir, open_rendering_dir
 from desed_task.soundscapes.procedural.bank import ProceduralOptions
-from desed_task.soundscapes.scaper import find_source, render_scaper_scenes
+from desed_task.soundscapes.scaper import ScaperScene, find_source, render_scaper_scenes
 from desed_task.soundscapes.stretch import require_stretch
 
 DEFAULT_CONF = Path(__file__).resolve().parent.parent / "confs" / "soundscapes" / "demo.yaml"
+LABEL_MAP = "lbl_map.json"
 _log = logging.getLogger(__name__)
 
 
@@ -51,50 +65,83 @@ def main(argv: Sequence[str]) -> None:
 
 
 def _generate(arguments: argparse.Namespace) -> None:
-    options = read_options(arguments.conf_file, SoundscapesOptions, arguments.set)
+    replaced = [*arguments.set, *([f"files.format={arguments.format}"] if arguments.format else [])]
+    options = read_options(arguments.conf_file, SoundscapesOptions, replaced)
     output_dir: Path = arguments.output_dir
+    further = _further_files(options, arguments)
     unfinished = [
         part
         for part in options.parts
-        if arguments.overwrite or not _is_complete(output_dir / part, _names(options, part), arguments.jams)
+        if arguments.overwrite
+        or not lacks_nothing(output_dir / part, options.names_of(part), options.files.format, further)
     ]
     if unfinished:
         check_soundbanks(options)
     open_output_dir(output_dir, options, arguments.overwrite)
+    if options.files.lbl_map:
+        write_label_numbers(options.scene.labels, output_dir / LABEL_MAP)
     for part in unfinished:
-        folder = output_dir / part
-        scenes = generate_part(options, part, folder, arguments.num_jobs)
-        if arguments.jams:
-            _write_jams_files(folder, scenes, options)
-        _write_tables(folder, scenes)
-        _log.info("%s: %d scenes of part %r", folder, options.parts[part].num_scenes, part)
+        _generate_part(options, part, output_dir / part, further, arguments.num_jobs)
     if not unfinished:
         _log.info("%s: complete, made by the same options; nothing to do", output_dir)
 
 
-def _render_jams(jams: Path, soundbank: Path, arguments: argparse.Namespace) -> None:
+def _generate_part(options: SoundscapesOptions, part: str, folder: Path, further: set[str], num_jobs: int) -> None:
+    scenes = generate_part(options, part, folder, num_jobs)
+    root = None if isinstance(options.soundbank, ProceduralOptions) else options.soundbank.root
+    if f"{AUDIO}/txt" in further:
+        write_event_lists(folder, scenes)
+    for below in (AUDIO, JAMS):
+        if f"{below}/jams" in further:
+            write_jams_files(folder, below, scenes, root)
+    write_tables(folder, scenes)
+    _log.info("%s: %d scenes of part %r", folder, len(scenes), part)
+
+
+def _further_files(options: SoundscapesOptions, arguments: argparse.Namespace) -> set[str]:
+    """What else is wanted of each clip: folder/suffix."""
+    beside = {*options.files.beside, *(["txt"] if arguments.txt else [])}
+    return {f"{AUDIO}/{suffix}" for suffix in beside} | ({f"{JAMS}/jams"} if arguments.jams else set())
+
+
+def _render_jams(jams: Path, soundbank: Sequence[Path], arguments: argparse.Namespace) -> None:
     paths = _jams_paths(jams)
-    scenes = {path.stem: read_jams(path) for path in paths}
-    for path in paths:
-        for placed in scenes[path.stem].placed:
-            find_source(placed, soundbank, str(path))
+    scenes = _read_scenes(paths, soundbank)
     if any(scene.stretches for scene in scenes.values()):
         require_stretch()
     output_dir: Path = arguments.output_dir
-    rendering = Rendering(jams=jams.resolve(), soundbank=soundbank.resolve(), sha256=_digest(paths))
+    audio_format: AudioFormat = arguments.format or "wav"
+    first, *others = (folder.resolve() for folder in soundbank)
+    rendering = Rendering(
+        jams=jams.resolve(),
+        soundbank=first,
+        further_soundbanks=tuple(others),
+        format=audio_format,
+        sha256=_digest(paths),
+    )
     open_rendering_dir(output_dir, rendering, arguments.overwrite)
-    if _is_complete(output_dir, list(scenes), with_jams=False):
+    if lacks_nothing(output_dir, scenes, audio_format, [f"{AUDIO}/txt"] if arguments.txt else []):
         _log.info("%s: complete, rendered from the same files; nothing to do", output_dir)
         return
-    render_scaper_scenes(scenes, soundbank, output_dir / "audio", arguments.num_jobs)
-    _write_tables(
-        output_dir,
-        [
-            SceneRow(audio_id, scene.duration, tuple(scene.events()), tuple(scene.sources()))
-            for audio_id, scene in scenes.items()
-        ],
-    )
+    render_scaper_scenes(scenes, soundbank, output_dir / AUDIO, arguments.num_jobs, audio_format)
+    rows = [
+        SceneRow(name, f"{name}.{audio_format}", scene.duration, tuple(scene.events()), tuple(scene.sources()))
+        for name, scene in scenes.items()
+    ]
+    if arguments.txt:
+        write_event_lists(output_dir, rows)
+    write_tables(output_dir, rows)
     _log.info("%s: %d scenes of %s", output_dir, len(scenes), jams)
+
+
+def _read_scenes(paths: Sequence[Path], soundbank: Sequence[Path]) -> dict[str, ScaperScene]:
+    """Name -> scene, all of whose recordings are there."""
+    scenes = {}
+    for path in tqdm(paths, desc="reading", unit="scene", disable=None):
+        scenes[path.stem] = read_jams(path)
+        for placed in scenes[path.stem].placed:
+            find_source(placed, soundbank, str(path))
+    return scenes
 
 
 def _parser() -> RecipeParser:
@@ -104,9 +151,13 @@ def _parser() -> RecipeParser:
     parser.add_argument("--num_jobs", type=whole_number(1), default=os.cpu_count() or 1, help="processes")
     parser.add_argument("--overwrite", action="store_true", help="replace a folder that was generated before")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="replace one key of the conf")
+    parser.add_argument("--format", choices=("wav", "flac"), help="container of the audio (the conf's, or wav)")
     parser.add_argument("--jams", action="store_true", help="also write a JAMS file per scene")
+    parser.add_argument("--txt", action="store_true", help="also write the events of each scene beside its audio")
     parser.add_argument("--from_jams", type=Path, help="render the scenes of a JAMS file, or of a folder of them")
-    parser.add_argument("--soundbank", type=Path, help="folder that the source files of --from_jams are relative to")
+    parser.add_argument(
+        "--soundbank", type=Path, nargs="+", help="folders that the source files of --from_jams are looked for in"
+    )
     return parser
 
 
@@ -119,27 +170,6 @@ def _refuse_contradictions(arguments: argparse.Namespace) -> None:
         raise OptionsError("--from_jams reads no conf and writes no JAMS; remove --conf_file, --set and --jams")
     if arguments.soundbank is None:
         raise OptionsError("--from_jams needs --soundbank FOLDER, to which the source files of the JAMS are relative")
-
-
-def _names(options: SoundscapesOptions, part: str) -> list[str]:
-    return audio_ids(part, options.parts[part].num_scenes)
-
-
-def _is_complete(folder: Path, names: Sequence[str], with_jams: bool) -> bool:
-    """Whether a part has its tables (the annotation is written last), all of its audio, and its JAMS if wanted."""
-    if not (folder / "soundscapes.tsv").is_file():
-        return False
-    audio = {path.stem for path in folder.glob("audio/*.wav")}
-    jams = {path.stem for path in folder.glob("jams/*.jams")}
-    return set(names) <= audio and (not with_jams or set(names) <= jams)
-
-
-def _write_jams_files(folder: Path, scenes: Sequence[GeneratedScene], options: SoundscapesOptions) -> None:
-    root = None if isinstance(options.soundbank, ProceduralOptions) else options.soundbank.root
-    (folder / "jams").mkdir(exist_ok=True)
-    for generated in scenes:
-        path = folder / "jams" / f"{generated.audio_id}.jams"
-        write_jams(generated.scene, path, f"../audio/{generated.audio_id}.wav", root)
 
 
 def _jams_paths(jams: Path) -> list[Path]:
@@ -157,22 +187,6 @@ def _digest(paths: Sequence[Path]) -> str:
         content = path.read_bytes()
         digest.update(f"{path.name} {len(content)} ".encode() + content)
     return digest.hexdigest()
-
-
-def _write_tables(folder: Path, scenes: Sequence[SceneRow]) -> None:
-    write_durations({f"{scene.audio_id}.wav": scene.duration for scene in scenes}, folder / "durations.tsv")
-    _write_sources(folder / "sources.tsv", scenes)
-    write_strong(EventTable({f"{scene.audio_id}.wav": scene.events for scene in scenes}), folder / "soundscapes.tsv")
-
-
-def _write_sources(path: Path, scenes: Sequence[SceneRow]) -> None:
-    """What was heard in which clip, so that one can see that no source is in two splits."""
-    unfinished = path.with_name(path.name + ".partial")
-    with unfinished.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream, delimiter="\t", lineterminator="\n")
-        writer.writerow(("audio_id", "event_label", "source"))
-        writer.writerows((scene.audio_id, label, source) for scene in scenes for label, source in scene.sources)
-    unfinished.replace(path)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ excerpt at another speed, stretched or shifted: work of CPU libraries that no de
 the host when it is first asked for, and the `capacity` that were used last are kept. Scenes that draw from a bank of no
 more takes than that (`soundscapes/takes.py`) have each prepared once; any other scene is mixed all the same, slower.
 
-Waveforms are (samples,) float32 at SAMPLE_RATE: 64 kB per second.
+Waveforms are (samples,) float32 at the soundbank's rate: 64 kB per second at 16 kHz.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ class EventStore:
     def __init__(self, soundbank: Soundbank, labels: Collection[str], num_samples: int, capacity: int) -> None:
         """capacity: how many prepared events, and backgrounds, are kept. AudioError, CorpusError: a bad recording."""
         self._soundbank = soundbank
+        self.sample_rate = soundbank.sample_rate
         self._labels = labels
         self._num_samples = num_samples
         self._sounds: dict[Sound, Tensor] = {}
@@ -98,7 +99,7 @@ class EventStore:
         variation = Variation(speed=speed, time_stretch=time_stretch, pitch_semitones=pitch_semitones)
         excerpt = self._soundbank.read_event(sound)[first : first + num_samples]
         # A copy, so that the store does not keep the whole sound of which this is a part.
-        return torch.from_numpy(reshape(excerpt, variation).copy()).to(device)
+        return torch.from_numpy(reshape(excerpt, variation, self.sample_rate).copy()).to(device)
 
     def _make_background(self, sound: Sound, device: torch.device) -> Tensor:
         return torch.from_numpy(self._soundbank.backgrounds.read(sound, self._num_samples)).to(device)

@@ -16,7 +16,6 @@ from desed_task.errors import CorpusError, OptionsError
 from desed_task.labels import LabelSet
 from desed_task.options import Options, check_options, read_merged
 from desed_task.soundscapes.conf import SoundscapesOptions, check_part
-from desed_task.soundscapes.soundbank import SAMPLE_RATE
 from desed_task.timeline import FrameGrid
 
 _ORIGIN = "the online source's soundscapes"
@@ -81,10 +80,15 @@ def check_online(
             f"{options.title}: its scenes have {unknown[0]!r}, which is none of the detector's labels; add it there "
             f"or leave it out of scene.labels"
         )
-    if grid.sample_rate != SAMPLE_RATE:
+    if grid.sample_rate != scenes.sample_rate:
         raise OptionsError(
-            f"{options.title}: scenes are mixed at {SAMPLE_RATE} Hz and features.sample_rate is {grid.sample_rate}; "
-            f"generate them with recipes/generate_soundscapes.py, whose files are resampled"
+            f"{options.title}: scenes are mixed at {scenes.sample_rate} Hz and features.sample_rate is "
+            f"{grid.sample_rate}; make the soundscapes' sample_rate the same"
+        )
+    if scene.levels != "rms":
+        raise OptionsError(
+            f"{options.title}: scene.levels is {scene.levels}, which only recipes/generate_soundscapes.py can set; "
+            f"generate the scenes with it, or set scene.levels to rms"
         )
     if scene.duration_seconds != clip_seconds:
         raise OptionsError(

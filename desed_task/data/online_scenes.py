@@ -25,13 +25,15 @@ from desed_task.data.online_options import OnlineOptions
 from desed_task.data.scene_mixing import mix_scenes
 from desed_task.data.source import Draw, Moment
 from desed_task.labels import LabelSet
-from desed_task.soundscapes.conf import build_soundbank
 from desed_task.soundscapes.scene import Scene, draw_scene, fresh_takes
 from desed_task.soundscapes.soundbank import seeded
 from desed_task.soundscapes.takes import BankedTakes
 from desed_task.timeline import FrameGrid
 
 CPU = torch.device("cpu")
+# Keys that came later, with what they were before: trainings that were begun without them go on.
+_LATER_KEYS = {"levels": "rms", "onsets": "even"}
+_LATER_ISOLATION = "audible"
 
 
 class OnlineScenes:
@@ -55,13 +57,13 @@ class OnlineScenes:
         self._device = torch.empty(0, device=device).device
         scenes = options.read()
         self._scene = scenes.scene_of(options.part)
-        self.soundbank = build_soundbank(scenes.soundbank, scenes.split_of(options.part), scenes.seed)
+        self.soundbank = scenes.build_soundbank(scenes.split_of(options.part))
         self._takes = BankedTakes(fresh_takes(self._scene, self.soundbank), options.takes_per_class, scenes.seed)
         num_samples = grid.num_samples(self._scene.duration_seconds)
         self._num_frames = grid.num_frames(num_samples)
         num_takes = options.takes_per_class * len(self._scene.labels)
         self._store = EventStore(self.soundbank, self._scene.labels, num_samples, num_takes)
-        self._responses = self._scene.room.read_files() if self._scene.room is not None else []
+        self._responses = self._scene.room.read_files(scenes.sample_rate) if self._scene.room is not None else []
 
     def scenes(self, moment: Moment, rows: range) -> list[Scene]:
         """What is heard in `rows` of this source's part of a batch."""
@@ -95,8 +97,8 @@ class OnlineScenes:
             self.batch_size,
             [self._options.part, self.num_batches, self._options.takes_per_class, scenes.version, scenes.seed],
             scenes.split_of(self._options.part),
-            json.loads(scenes.soundbank.model_dump_json(exclude={"root", "background_folder"})),
-            json.loads(self._scene.model_dump_json(exclude={"room": {"impulse_responses"}})),
+            _without_later_keys(scenes.soundbank.model_dump_json(exclude={"root", "background_folder"})),
+            _without_later_keys(self._scene.model_dump_json(exclude={"room": {"impulse_responses"}})),
             self._responses,
             [self._labels.index(label) for label in self._scene.labels],
             sorted(self._store.contents),
@@ -118,3 +120,13 @@ class OnlineScenes:
             for label in sorted({event.event_label for event in scene.events()})
         ]
         return np.array(tags, dtype=np.int64).reshape(-1, 2)
+
+
+def _without_later_keys(described: str) -> dict[str, Any]:
+    """A section of the conf, less keys that say what was so before they came."""
+    tree: dict[str, Any] = json.loads(described)
+    kept = {key: value for key, value in tree.items() if key not in _LATER_KEYS or value != _LATER_KEYS[key]}
+    isolation = kept.get("isolation")
+    if isinstance(isolation, dict) and isolation["name"] == _LATER_ISOLATION:
+        kept["isolation"] = {key: value for key, value in isolation.items() if key != "name"}
+    return kept

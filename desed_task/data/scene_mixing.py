@@ -26,7 +26,6 @@ from desed_task.data.event_store import EventStore
 from desed_task.soundscapes.render import PEAK_LIMIT, SILENT_RMS
 from desed_task.soundscapes.room import build_impulse_response
 from desed_task.soundscapes.scene import PlacedEvent, Scene
-from desed_task.soundscapes.soundbank import SAMPLE_RATE
 from desed_task.soundscapes.variation import BAND_OCTAVES, LOWEST_HERTZ, PIVOT_HERTZ, Variation, equaliser_samples
 
 
@@ -73,7 +72,7 @@ def padded_length(num_samples: int) -> int:
 
 
 def mix_scenes(scenes: Sequence[Scene], store: EventStore, mixtures: Tensor) -> None:
-    """Write what each scene sounds like into (scenes, samples) float32, on any device."""
+    """Write what each scene, all of one rate, sounds like into (scenes, samples) float32, on any device."""
     device = mixtures.device
     for row, scene in enumerate(scenes):
         mixtures[row] = store.background(scene.background, device)
@@ -91,34 +90,37 @@ def _begun_stems(scenes: Sequence[Scene], store: EventStore, device: torch.devic
     """Every event, cut and equalised."""
     every = [(row, scene, placed) for row, scene in enumerate(scenes) for placed in scene.placed]
     cut = [store.event(placed, device) for _, _, placed in every]
-    equalised = _equalised(cut, [placed.variation for _, _, placed in every])
+    equalised = _equalised(cut, [placed.variation for _, _, placed in every], store.sample_rate)
     return [
-        _Stem(row, scene, placed, waveform, build_impulse_response(placed.response) if placed.response else None)
+        _Stem(
+            *(row, scene, placed, waveform),
+            build_impulse_response(placed.response, store.sample_rate) if placed.response else None,
+        )
         for (row, scene, placed), waveform in zip(every, equalised, strict=True)
     ]
 
 
-def _equalised(waveforms: Sequence[Tensor], variations: Sequence[Variation]) -> list[Tensor]:
+def _equalised(waveforms: Sequence[Tensor], variations: Sequence[Variation], sample_rate: int) -> list[Tensor]:
     """Each waveform with its tilt and its band, in transforms of the lengths that the renderer takes."""
     equalised = list(waveforms)
     by_length: dict[int, list[int]] = defaultdict(list)
     for number, (waveform, variation) in enumerate(zip(waveforms, variations, strict=True)):
         if variation.tilt_db_per_octave or variation.band_db:
-            by_length[equaliser_samples(len(waveform))].append(number)
+            by_length[equaliser_samples(len(waveform), sample_rate)].append(number)
     for length, numbers in by_length.items():
         stacked = _stacked([waveforms[number] for number in numbers], length)
-        gains = _equaliser(length, [variations[number] for number in numbers], stacked.device)
+        gains = _equaliser(length, [variations[number] for number in numbers], sample_rate, stacked.device)
         together = torch.fft.irfft(torch.fft.rfft(stacked) * gains, length)
         for number, waveform in zip(numbers, together, strict=True):
             equalised[number] = waveform[: len(waveforms[number])]
     return equalised
 
 
-def _equaliser(length: int, variations: Sequence[Variation], device: torch.device) -> Tensor:
+def _equaliser(length: int, variations: Sequence[Variation], sample_rate: int, device: torch.device) -> Tensor:
     """(variations, bins): the gain of each frequency."""
     rows = [(one.tilt_db_per_octave, one.band_db, np.log2(one.band_hertz / PIVOT_HERTZ)) for one in variations]
     tilt, band_db, center = _sent(rows, device).T.unsqueeze(2)
-    hertz = torch.fft.rfftfreq(length, 1 / SAMPLE_RATE, device=device)
+    hertz = torch.fft.rfftfreq(length, 1 / sample_rate, device=device)
     octaves = torch.log2(hertz.clamp(min=LOWEST_HERTZ) / PIVOT_HERTZ)
     distance = (octaves - center) / BAND_OCTAVES
     return _factor(tilt * octaves + band_db * torch.exp(-0.5 * distance**2))

@@ -9,11 +9,13 @@
         pitch_shift, time_stretch       semitones, factor on the length; null where unchanged
     annotations[0].sandbox.scaper       duration, sr, ref_db, fade_in_len, fade_out_len, reverb ...
 
-Humphrey et al. 2014; Salamon et al. 2017. Scaper's levels are LUFS. Ours are RMS; our files say so in
-`sandbox.desed_task`, which also holds the rules of the annotation (gaps that are closed, shortest event) and, for each
-foreground sound, the changes that Scaper has no word for (a tape's speed is written as stretch and shift together).
-What is read back has the events of our tables; where nothing was synthesised, varied or faded, it renders to the same
-samples too. Files of the namespace before Scaper 1.0, `sound_event`, are refused.
+Humphrey et al. 2014; Salamon et al. 2017. Scaper's levels are LUFS. Ours are RMS unless a conf says otherwise; our
+files say so in `sandbox.desed_task`, which also holds the rules of the annotation (gaps that are closed, shortest
+event) and, for each foreground sound, the changes that Scaper has no word for (a tape's speed is written as stretch and
+shift together). What is read back has the events of our tables; where nothing was synthesised, varied or faded, it
+renders to the same samples too, and with levels in LUFS also where it was faded. Recordings must be what they were when
+the scene was drawn: out of which silence is stripped while they are read, they are not described by times in them.
+Files of the namespace before Scaper 1.0, `sound_event`, are refused.
 """
 
 from __future__ import annotations
@@ -26,9 +28,10 @@ from pathlib import Path, PurePath
 from typing import Any, cast
 
 from desed_task.errors import EventTableError
+from desed_task.soundscapes.render import PEAK_LIMIT
 from desed_task.soundscapes.scaper import LevelMeasure, Role, ScaperEvent, ScaperScene
 from desed_task.soundscapes.scene import PlacedEvent, Scene
-from desed_task.soundscapes.soundbank import SAMPLE_RATE, Sound
+from desed_task.soundscapes.soundbank import Sound
 
 NAMESPACE = "scaper"
 JAMS_VERSION = "0.3.5"
@@ -36,6 +39,7 @@ JAMS_VERSION = "0.3.5"
 _SCAPER_SAMPLE_RATE, _SCAPER_FADE_SECONDS = 44_100, 0.01
 _LONGEST_SECONDS, _LOWEST_RATE, _HIGHEST_RATE = 86_400.0, 8_000, 192_000
 _LARGEST_FACTOR = 10
+_FULL_SCALE = 1.0
 _ROLES = ("foreground", "background")
 
 
@@ -75,6 +79,7 @@ def read_jams(path: Path) -> ScaperScene:
         level_measure=_level_measure(ours, path),
         min_event_seconds=_number(ours, "min_event_seconds", f"{path}: sandbox.desed_task", 0.0),
         same_class_gap_seconds=None if gap < 0 else gap,
+        peak_limit=PEAK_LIMIT if ours else _FULL_SCALE if scaper.get("fix_clipping") else None,
     )
 
 
@@ -83,7 +88,7 @@ def write_jams(scene: Scene, path: Path, audio_path: str, root: Path | None = No
     annotation = {
         "annotation_metadata": _annotation_metadata(),
         "namespace": NAMESPACE,
-        "data": [_background(scene, root), *(_foreground(placed, root) for placed in scene.placed)],
+        "data": [_background(scene, root), *(_foreground(placed, scene.sample_rate, root) for placed in scene.placed)],
         "sandbox": {"scaper": _scaper_sandbox(scene, audio_path), "desed_task": _own_sandbox(scene)},
         "time": 0,
         "duration": scene.duration,
@@ -189,18 +194,18 @@ def _text(section: Mapping[str, Any], key: str, place: str) -> str:
     return value
 
 
-def _foreground(placed: PlacedEvent, root: Path | None) -> dict[str, Any]:
+def _foreground(placed: PlacedEvent, sample_rate: int, root: Path | None) -> dict[str, Any]:
     """An observation: tape speed is stretch and shift at once, so `time_stretch` and `pitch_shift` hold both."""
     varied = placed.variation
     pitch = varied.pitch_semitones + 12 * math.log2(varied.speed)
     stretched = varied.time_stretch / varied.speed
-    onset, duration = placed.onset_sample / SAMPLE_RATE, placed.heard_samples / SAMPLE_RATE
+    onset, duration = placed.onset_sample / sample_rate, placed.heard_samples / sample_rate
     value = {
         "label": placed.sound.event_label,
         "source_file": _source_file(placed.sound, root),
-        "source_time": placed.sound.start_seconds + placed.first / SAMPLE_RATE,
+        "source_time": placed.sound.start_seconds + placed.first / sample_rate,
         "event_time": onset,
-        "event_duration": placed.num_samples / SAMPLE_RATE,
+        "event_duration": placed.num_samples / sample_rate,
         "snr": placed.snr_db,
         "role": "foreground",
         "pitch_shift": pitch or None,
@@ -232,13 +237,13 @@ def _source_file(sound: Sound, root: Path | None) -> str:
 
 
 def _scaper_sandbox(scene: Scene, audio_path: str) -> dict[str, Any]:
-    fade_seconds = scene.fade_samples / SAMPLE_RATE
+    fade_seconds = scene.fade_samples / scene.sample_rate
     return {
         "duration": scene.duration,
         "original_duration": scene.duration,
         "fg_labels": sorted({placed.sound.event_label for placed in scene.placed}),
         "bg_labels": [scene.background.event_label],
-        "sr": SAMPLE_RATE,
+        "sr": scene.sample_rate,
         "ref_db": scene.background_db,
         "n_channels": 1,
         "fade_in_len": fade_seconds,
@@ -252,8 +257,8 @@ def _scaper_sandbox(scene: Scene, audio_path: str) -> dict[str, Any]:
 
 def _own_sandbox(scene: Scene) -> dict[str, Any]:
     return {
-        "level_measure": "rms",
-        "min_event_seconds": scene.min_event_samples / SAMPLE_RATE,
+        "level_measure": scene.levels,
+        "min_event_seconds": scene.min_event_samples / scene.sample_rate,
         "same_class_gap_seconds": scene.same_class_gap_seconds,
         "foreground": [
             {

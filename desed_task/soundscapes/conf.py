@@ -15,16 +15,20 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from desed_task.errors import OptionsError
 from desed_task.options import Options, check_options
+from desed_task.soundscapes.files import FilesOptions
 from desed_task.soundscapes.folders import FoldersOptions, build_folders_soundbank
 from desed_task.soundscapes.procedural.bank import ProceduralOptions, build_procedural_soundbank
 from desed_task.soundscapes.scene import SceneOptions
-from desed_task.soundscapes.soundbank import Soundbank, require_labels
+from desed_task.soundscapes.soundbank import SAMPLE_RATE, Soundbank, require_labels
+from desed_task.soundscapes.split_folders import SplitFoldersOptions, build_split_folders_soundbank
 from desed_task.soundscapes.stretch import require_stretch
 from desed_task.soundscapes.table import TableOptions, build_table_soundbank
 
 _PART_NAME = re.compile(r"[A-Za-z0-9_-]+")
 
-AnySoundbankOptions = Annotated[FoldersOptions | ProceduralOptions | TableOptions, Field(discriminator="name")]
+AnySoundbankOptions = Annotated[
+    FoldersOptions | ProceduralOptions | SplitFoldersOptions | TableOptions, Field(discriminator="name")
+]
 
 
 class PartOptions(Options):
@@ -44,8 +48,12 @@ class SoundscapesOptions(Options):
 
     version: Literal[1] = Field(default=1, description="Raised when the same options begin to give other scenes.")
     seed: int = Field(ge=0, description="Seed of everything.")
+    sample_rate: int = Field(
+        default=SAMPLE_RATE, ge=8_000, le=192_000, description="Hz of scenes; recordings are resampled to it."
+    )
     soundbank: AnySoundbankOptions = Field(description="Where the sounds come from.")
     scene: SceneOptions = Field(description="How scenes are drawn in every part.")
+    files: FilesOptions = Field(default=FilesOptions(), description="What is written, and what it is called.")
     parts: dict[str, PartOptions] = Field(min_length=1, description="The parts by name.")
 
     @field_validator("parts")
@@ -69,14 +77,24 @@ class SoundscapesOptions(Options):
         """How a part's scenes are drawn: the common section with the part's own keys."""
         return _inherited(self.scene, self.parts[part].scene, f"parts.{part}.scene")
 
+    def names_of(self, part: str) -> list[str]:
+        """The names of a part's clips, in order."""
+        return self.files.names_of(part, self.parts[part].num_scenes)
 
-def build_soundbank(options: AnySoundbankOptions, split: str, seed: int) -> Soundbank:
+    def build_soundbank(self, split: str) -> Soundbank:
+        """The soundbank of one split. A DesedTaskError says what it lacks."""
+        return build_soundbank(self.soundbank, split, self.seed, self.sample_rate)
+
+
+def build_soundbank(options: AnySoundbankOptions, split: str, seed: int, sample_rate: int = SAMPLE_RATE) -> Soundbank:
     """The soundbank of one split. A DesedTaskError says what it lacks."""
     if isinstance(options, ProceduralOptions):
-        return build_procedural_soundbank(options, split, seed)
+        return build_procedural_soundbank(options, split, seed, sample_rate)
     if isinstance(options, FoldersOptions):
-        return build_folders_soundbank(options, split, seed)
-    return build_table_soundbank(options, split, seed)
+        return build_folders_soundbank(options, split, seed, sample_rate)
+    if isinstance(options, SplitFoldersOptions):
+        return build_split_folders_soundbank(options, split, seed, sample_rate)
+    return build_table_soundbank(options, split, seed, sample_rate)
 
 
 def check_soundbanks(options: SoundscapesOptions) -> None:
@@ -92,7 +110,7 @@ def check_part(options: SoundscapesOptions, part: str) -> None:
         require_stretch()
     if scene.room is not None:
         scene.room.check_files()
-    require_labels(build_soundbank(options.soundbank, split, options.seed), scene.labels, split)
+    require_labels(options.build_soundbank(split), scene.labels, split)
 
 
 def is_part_name(name: str) -> bool:

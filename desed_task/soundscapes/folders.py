@@ -14,6 +14,7 @@ from pydantic import AfterValidator, Field, field_validator
 
 from desed_task.errors import CorpusError
 from desed_task.options import Options
+from desed_task.soundscapes.isolation import AnyIsolationOptions
 from desed_task.soundscapes.procedural.backgrounds import ProceduralBackgrounds
 from desed_task.soundscapes.recorded import (
     RecordedBackgrounds,
@@ -26,7 +27,7 @@ from desed_task.soundscapes.recorded import (
 )
 from desed_task.soundscapes.shares import share_sources
 from desed_task.soundscapes.silence import IsolationOptions
-from desed_task.soundscapes.soundbank import BACKGROUND, Backgrounds
+from desed_task.soundscapes.soundbank import BACKGROUND, SAMPLE_RATE, Backgrounds
 
 
 class FoldersOptions(Options):
@@ -44,7 +45,9 @@ class FoldersOptions(Options):
     procedural_backgrounds: bool = Field(
         default=False, description="Synthesise backgrounds and leave background/ alone."
     )
-    isolation: IsolationOptions = Field(default=IsolationOptions(), description="How recordings are cut into events.")
+    isolation: AnyIsolationOptions = Field(
+        default=IsolationOptions(), description="How recordings are cut into events."
+    )
 
     @field_validator("shares")
     @classmethod
@@ -54,7 +57,9 @@ class FoldersOptions(Options):
         return shares
 
 
-def build_folders_soundbank(options: FoldersOptions, split: str, seed: int) -> RecordedSoundbank:
+def build_folders_soundbank(
+    options: FoldersOptions, split: str, seed: int, sample_rate: int = SAMPLE_RATE
+) -> RecordedSoundbank:
     """The soundbank of one split. CorpusError on a missing folder, an empty class or an unknown split."""
     root = require_root(options.root)
     if split not in options.shares:
@@ -71,11 +76,11 @@ def build_folders_soundbank(options: FoldersOptions, split: str, seed: int) -> R
         for label, of_class in sources.items()
     }
     backgrounds: Backgrounds = (
-        ProceduralBackgrounds(split, seed)
+        ProceduralBackgrounds(split, seed, sample_rate)
         if options.procedural_backgrounds
-        else RecordedBackgrounds(own.pop(BACKGROUND))
+        else RecordedBackgrounds(own.pop(BACKGROUND), sample_rate)
     )
-    return RecordedSoundbank(own, backgrounds, options.isolation)
+    return RecordedSoundbank(own, backgrounds, options.isolation, sample_rate)
 
 
 def _class_folders(foreground: Path) -> list[Path]:

@@ -1,7 +1,7 @@
 """Generation: the parts of a conf (train, validation, test ...) written to disk.
 
     <output_dir>/soundscapes.yaml                     the resolved options, written first
-    <output_dir>/<part>/audio/<part>_00012.wav        16 kHz, 16-bit PCM
+    <output_dir>/<part>/audio/<part>_00012.wav        16-bit PCM; rate, container and name are the conf's
     <output_dir>/<part>/durations.tsv, sources.tsv    and last of all
     <output_dir>/<part>/soundscapes.tsv               the strong annotation: a part that has it is complete
 
@@ -22,11 +22,11 @@ from tqdm import tqdm
 
 from desed_task.audio.reading import write_waveform
 from desed_task.events import Event
-from desed_task.soundscapes.conf import SoundscapesOptions, build_soundbank
+from desed_task.soundscapes.conf import SoundscapesOptions
 from desed_task.soundscapes.processes import mapping_over
 from desed_task.soundscapes.render import render_scene
 from desed_task.soundscapes.scene import Scene, draw_scene
-from desed_task.soundscapes.soundbank import SAMPLE_RATE, Soundbank, seeded
+from desed_task.soundscapes.soundbank import Soundbank, seeded
 
 # Files that are still being written; whatever an interruption leaves there is removed.
 _UNFINISHED = ".unfinished"
@@ -34,9 +34,10 @@ _UNFINISHED = ".unfinished"
 
 @dataclass(frozen=True)
 class SceneRow:
-    """What the tables say about one scene. sources: (class or "background", source)."""
+    """What the tables say about one scene. filename: of its clip; sources: (class or "background", source)."""
 
     audio_id: str
+    filename: str
     duration: float
     events: tuple[Event, ...]
     sources: tuple[tuple[str, str], ...]
@@ -55,29 +56,24 @@ def generate_part(options: SoundscapesOptions, part: str, folder: Path, num_jobs
     num_scenes = options.parts[part].num_scenes
     with mapping_over(min(num_jobs, num_scenes)) as map_in_order:
         generate = partial(_generate_scene, options.model_dump_json(), part, folder)
-        progress = tqdm(map_in_order(generate, range(num_scenes)), total=num_scenes, desc=part, unit="scene")
-        generated = list(progress)
+        scenes = map_in_order(generate, range(num_scenes))
+        generated = list(tqdm(scenes, total=num_scenes, desc=part, unit="scene", disable=None))
     shutil.rmtree(folder / _UNFINISHED, ignore_errors=True)
     return generated
-
-
-def audio_ids(part: str, num_scenes: int) -> list[str]:
-    """The names of a part's clips."""
-    return [f"{part}_{index:05d}" for index in range(num_scenes)]
 
 
 def _generate_scene(options_json: str, part: str, folder: Path, index: int) -> GeneratedScene:
     options = _parsed(options_json)
     soundbank = _soundbank_of(options_json, options.split_of(part))
     scene = draw_scene(seeded(options.seed, part, index), options.scene_of(part), soundbank)
-    audio_id = f"{part}_{index:05d}"
-    path = folder / "audio" / f"{audio_id}.wav"
+    audio_id = options.files.name_of(part, index)
+    path = folder / "audio" / f"{audio_id}.{options.files.format}"
     if not path.is_file():
         unfinished = folder / _UNFINISHED / path.name
         unfinished.parent.mkdir(exist_ok=True)
-        write_waveform(unfinished, render_scene(scene, soundbank)[0], SAMPLE_RATE)
+        write_waveform(unfinished, render_scene(scene, soundbank)[0], scene.sample_rate)
         unfinished.replace(path)
-    return GeneratedScene(audio_id, scene.duration, tuple(scene.events()), tuple(scene.sources()), scene)
+    return GeneratedScene(audio_id, path.name, scene.duration, tuple(scene.events()), tuple(scene.sources()), scene)
 
 
 # Options and soundbank are built once per process and conf, not once per scene.
@@ -88,5 +84,4 @@ def _parsed(options_json: str) -> SoundscapesOptions:
 
 @cache
 def _soundbank_of(options_json: str, split: str) -> Soundbank:
-    options = _parsed(options_json)
-    return build_soundbank(options.soundbank, split, options.seed)
+    return _parsed(options_json).build_soundbank(split)

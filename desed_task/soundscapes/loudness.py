@@ -1,4 +1,4 @@
-"""Loudness: how loud a sound is in LUFS, by ITU-R BS.1770-4, which Scaper sets its levels by.
+"""Loudness: how loud a sound is in LUFS, by ITU-R BS.1770-4, which Scaper sets its levels by; and Scaper's fades.
 
 K-weighting (a shelf that raises what lies above 1.5 kHz by 4 dB, and a high-pass at 38 Hz), mean square of blocks of
 400 ms that start every 100 ms, an absolute gate at -70 LUFS and a relative one 10 LU below the mean of what passes it.
@@ -23,6 +23,7 @@ _HIGH_PASS_HERTZ, _HIGH_PASS_Q = 38.0, 0.5
 _PADDING_SECONDS = 0.5
 _BLOCK_SECONDS, _STEP = 0.400, 0.25
 _OFFSET_DB = -0.691
+_SHORTEST_MEASURED_SECONDS = 0.5
 _ABSOLUTE_GATE, _RELATIVE_GATE = -70.0, 10.0
 
 
@@ -33,6 +34,22 @@ def integrated_loudness(waveform: Waveform, sample_rate: int) -> float:
     if not len(above):
         return -math.inf
     return float(_lufs(above[_lufs(above) > _lufs(above.mean()) - _RELATIVE_GATE].mean()))
+
+
+def measured_loudness(waveform: Waveform, sample_rate: int) -> float:
+    """LUFS as Scaper measures them: what is shorter than half a second is repeated until it is that long."""
+    shortest = _SHORTEST_MEASURED_SECONDS * sample_rate
+    repeats = math.ceil(shortest / len(waveform)) if len(waveform) < shortest else 1
+    return integrated_loudness(np.tile(waveform, repeats), sample_rate)
+
+
+def sine_faded(waveform: Waveform, fade_in: int, fade_out: int) -> Waveform:
+    """(samples,) that comes and goes along a quarter of a sine, of so many samples each."""
+    faded = waveform.copy()
+    fade_in, fade_out = min(len(faded), fade_in), min(len(faded), fade_out)
+    faded[:fade_in] *= np.sin(np.linspace(0, np.pi / 2, fade_in, dtype=np.float32))
+    faded[len(faded) - fade_out :] *= np.sin(np.linspace(np.pi / 2, 0, fade_out, dtype=np.float32))
+    return faded
 
 
 def _k_weighted(waveform: Waveform, sample_rate: int) -> NDArray[np.float64]:

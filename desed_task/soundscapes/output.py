@@ -17,6 +17,7 @@ from pydantic import Field
 from desed_task.errors import DesedTaskError, OptionsError
 from desed_task.options import Options, check_options, write_options
 from desed_task.soundscapes.conf import SoundscapesOptions, is_part_name
+from desed_task.soundscapes.files import AudioFormat
 
 OPTIONS_FILE = "soundscapes.yaml"
 RENDERING_FILE = "from_jams.yaml"
@@ -27,6 +28,8 @@ class Rendering(Options):
 
     jams: Path = Field(description="The JAMS file, or the folder of them.")
     soundbank: Path = Field(description="The folder that their source files were found in.")
+    further_soundbanks: tuple[Path, ...] = Field(default=(), description="The folders that were searched after it.")
+    format: AudioFormat = Field(default="wav", description="Container of the audio.")
     sha256: str = Field(description="Digest of the names and contents of all JAMS files.")
 
 
@@ -45,7 +48,7 @@ def open_output_dir(output_dir: Path, options: SoundscapesOptions, overwrite: bo
         _write_options(options, path)
         return
     made_by = _read_plain(path)
-    difference = _first_difference(_with_later_keys(made_by), json.loads(options.model_dump_json()))
+    difference = _first_difference(_with_later_keys(made_by, SoundscapesOptions), _plain(options))
     if overwrite:
         for part in filter(is_part_name, made_by.get("parts", {})):
             shutil.rmtree(output_dir / part, ignore_errors=True)
@@ -72,7 +75,7 @@ def open_rendering_dir(output_dir: Path, rendering: Rendering, overwrite: bool) 
         for table in ("soundscapes.tsv", "durations.tsv", "sources.tsv"):
             (output_dir / table).unlink(missing_ok=True)
     else:
-        difference = _first_difference(_read_plain(path), json.loads(rendering.model_dump_json()))
+        difference = _first_difference(_with_later_keys(_read_plain(path), Rendering), _plain(rendering))
         if difference is not None:
             raise DesedTaskError(
                 f"{output_dir}: was rendered from other files ({difference}); choose another --output_dir, or replace "
@@ -98,12 +101,15 @@ def _read_plain(path: Path) -> dict[str, Any]:
     return tree
 
 
-def _with_later_keys(made_by: dict[str, Any]) -> dict[str, Any]:
+def _with_later_keys(made_by: dict[str, Any], options_class: type[Options]) -> dict[str, Any]:
     """Stored options with the defaults of keys that have come since; as they are where they no longer pass."""
     try:
-        options = check_options(made_by, SoundscapesOptions)
+        return _plain(check_options(made_by, options_class))
     except OptionsError:
         return made_by
+
+
+def _plain(options: Options) -> dict[str, Any]:
     tree: dict[str, Any] = json.loads(options.model_dump_json())
     return tree
 

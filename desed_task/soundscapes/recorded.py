@@ -1,25 +1,30 @@
 """Recorded sounds: isolated events and backgrounds cut from recordings on disk.
 
 Sources are drawn evenly, then a recording of the source, then one of its isolated events, so a long or often repeated
-source is not heard more often than a short one. Each recording is decoded once per process.
+source is not heard more often than a short one. A process remembers where the events of every recording begin, and the
+samples of the recordings that it decoded last.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 import numpy as np
 
 from desed_task.audio.reading import Waveform, read_waveform
 from desed_task.errors import CorpusError, OptionsError
-from desed_task.soundscapes.silence import IsolationOptions, isolated_events
+from desed_task.soundscapes.isolation import Isolation
 from desed_task.soundscapes.soundbank import BACKGROUND, SAMPLE_RATE, Backgrounds, Sound
 
 # source -> its recordings, both in a fixed order: what is drawn must not depend on how a disk lists its files.
 Sources = Mapping[str, tuple[Path, ...]]
+
+_REMEMBERED_RECORDINGS, _REMEMBERED_BACKGROUNDS = 1024, 64
+# So often a recording is drawn again of which isolation leaves nothing.
+_USABLE_TRIES = 100
 
 
 class RecordedSoundbank:
@@ -27,23 +32,36 @@ class RecordedSoundbank:
 
     is_endless = False
 
-    def __init__(self, events: Mapping[str, Sources], backgrounds: Backgrounds, isolation: IsolationOptions) -> None:
+    def __init__(
+        self,
+        events: Mapping[str, Sources],
+        backgrounds: Backgrounds,
+        isolation: Isolation,
+        sample_rate: int = SAMPLE_RATE,
+    ) -> None:
         self._events = {label: dict(sources) for label, sources in events.items() if sources}
         self.labels = tuple(self._events)
         self.backgrounds = backgrounds
         self.isolation = isolation
-        self._isolated = cache(self._read_isolated)
+        self.sample_rate = sample_rate
+        self._isolated = lru_cache(_REMEMBERED_RECORDINGS)(self._read_isolated)
+        self._starts = cache(self._read_starts)
 
     def draw_event(self, rng: np.random.Generator, event_label: str) -> Sound:
         """Choose an isolated event of a class. AudioError or CorpusError when its recording cannot be used."""
-        source, recording = _draw_recording(rng, self._events[event_label])
-        isolated = self._isolated(recording)
-        take = int(rng.integers(len(isolated)))
-        return Sound(event_label, source, str(recording), take, isolated[take][0] / SAMPLE_RATE)
+        for _ in range(_USABLE_TRIES):
+            source, recording = _draw_recording(rng, self._events[event_label])
+            starts = self._starts(event_label, recording)
+            if starts:
+                take = int(rng.integers(len(starts)))
+                return Sound(event_label, source, str(recording), take, starts[take] / self.sample_rate)
+        raise CorpusError(
+            f"{recording}: nothing is left of it, nor of others of its class; lower isolation's threshold"
+        )
 
     def read_event(self, sound: Sound) -> Waveform:
         """(samples,) of a drawn event."""
-        return self._isolated(Path(sound.recording))[sound.take][1]
+        return self._isolated(sound.event_label, Path(sound.recording))[sound.take][1]
 
     def recordings(self) -> list[tuple[str, str, Path]]:
         """(class, source, recording) of everything that events are cut from, in a fixed order."""
@@ -57,17 +75,22 @@ class RecordedSoundbank:
     def sounds(self, event_label: str, source: str, recording: Path) -> list[Sound]:
         """The isolated events of a recording. AudioError or CorpusError when it cannot be used."""
         return [
-            Sound(event_label, source, str(recording), take, first / SAMPLE_RATE)
-            for take, (first, _) in enumerate(self._isolated(recording))
+            Sound(event_label, source, str(recording), take, first / self.sample_rate)
+            for take, first in enumerate(self._starts(event_label, recording))
         ]
 
-    def _read_isolated(self, recording: Path) -> list[tuple[int, Waveform]]:
+    def _read_starts(self, event_label: str, recording: Path) -> tuple[int, ...]:
+        return tuple(first for first, _ in self._isolated(event_label, recording))
+
+    def _read_isolated(self, event_label: str, recording: Path) -> list[tuple[int, Waveform]]:
         """(first sample, samples) of each isolated event."""
-        waveform = _read_shared(recording)
-        stretches = isolated_events(waveform, SAMPLE_RATE, self.isolation)
-        if not stretches:
-            raise CorpusError(f"{recording}: holds nothing but silence; remove it from the soundbank")
-        return [(first, waveform[first:last]) for first, last in stretches]
+        try:
+            isolated = self.isolation.isolate(_read_shared(recording, self.sample_rate), self.sample_rate, event_label)
+        except ValueError as error:
+            raise CorpusError(f"{recording}: {error}; remove it from the soundbank") from None
+        for _, waveform in isolated:
+            waveform.flags.writeable = False
+        return isolated
 
 
 class RecordedBackgrounds:
@@ -75,15 +98,17 @@ class RecordedBackgrounds:
 
     is_endless = False
 
-    def __init__(self, sources: Sources) -> None:
+    def __init__(self, sources: Sources, sample_rate: int = SAMPLE_RATE) -> None:
         self._sources = dict(sources)
-        self._read = cache(_read_shared)
+        self._sample_rate = sample_rate
+        self._read = lru_cache(_REMEMBERED_BACKGROUNDS)(lambda recording: _read_shared(recording, sample_rate))
+        self._length = cache(lambda recording: len(self._read(recording)))
 
     def draw(self, rng: np.random.Generator, num_samples: int) -> Sound:
         """Choose a recording and where to start in it."""
         source, recording = _draw_recording(rng, self._sources)
-        start = int(rng.integers(max(1, len(self._read(recording)) - num_samples + 1)))
-        return Sound(BACKGROUND, source, str(recording), start, start / SAMPLE_RATE)
+        start = int(rng.integers(max(1, self._length(recording) - num_samples + 1)))
+        return Sound(BACKGROUND, source, str(recording), start, start / self._sample_rate)
 
     def read(self, sound: Sound, num_samples: int) -> Waveform:
         """(num_samples,) of a drawn background."""
@@ -162,8 +187,8 @@ def _draw_recording(rng: np.random.Generator, sources: Sources) -> tuple[str, Pa
     return source, recordings[rng.integers(len(recordings))]
 
 
-def _read_shared(recording: Path) -> Waveform:
+def _read_shared(recording: Path, sample_rate: int) -> Waveform:
     """Decode; read-only, since every scene of the process shares it."""
-    waveform = read_waveform(recording, SAMPLE_RATE)
+    waveform = read_waveform(recording, sample_rate)
     waveform.flags.writeable = False
     return waveform

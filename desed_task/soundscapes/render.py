@@ -3,14 +3,20 @@
 The background is set to its level; each event is cut, varied, faded, reverberated where the scene has a room, and set
 to its SNR over the background (measured from its onset to its offset; a tail after that is not counted). Should the
 sum exceed full scale, the whole mixture is scaled down: levels keep their relations and nothing clips.
+
+Scenes whose levels are LUFS are set to them, and faded, as Scaper does both: measured before the fades (a sound under
+half a second is repeated until it is that long), and faded along a quarter of a sine.
 """
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 
 from desed_task.audio.reading import Waveform
 from desed_task.events import Event
+from desed_task.soundscapes.loudness import measured_loudness, sine_faded
 from desed_task.soundscapes.room import reverberate
 from desed_task.soundscapes.scene import PlacedEvent, Scene
 from desed_task.soundscapes.soundbank import Soundbank
@@ -36,23 +42,29 @@ def render_stems(scene: Scene, soundbank: Soundbank) -> tuple[Waveform, list[Wav
 
     The background (samples,), and for each of `scene.placed` what is heard of it from its onset on.
     """
-    background = _at_level(soundbank.backgrounds.read(scene.background, scene.num_samples), scene.background_db)
+    background = _at_level(soundbank.backgrounds.read(scene.background, scene.num_samples), scene, 0.0)
     stems = [_render_event(placed, scene, soundbank) for placed in scene.placed]
     return background, stems
 
 
 def _render_event(placed: PlacedEvent, scene: Scene, soundbank: Soundbank) -> Waveform:
     waveform = soundbank.read_event(placed.sound)[placed.first : placed.first + placed.num_samples]
-    varied = apply_variation(waveform, placed.variation)[: placed.heard_samples]
-    heard = _faded(varied, scene.fade_samples)
+    varied = apply_variation(waveform, placed.variation, scene.sample_rate)[: placed.heard_samples]
+    is_rms = scene.levels == "rms"
+    heard = _faded(varied, scene.fade_samples) if is_rms else varied
     if placed.response is not None:
-        heard = reverberate(heard, placed.response)[: scene.num_samples - placed.onset_sample]
-    return _at_level(heard, scene.background_db + placed.snr_db, placed.heard_samples)
+        heard = reverberate(heard, placed.response, scene.sample_rate)[: scene.num_samples - placed.onset_sample]
+    at_level = _at_level(heard, scene, placed.snr_db, placed.heard_samples)
+    return at_level if is_rms else sine_faded(at_level, scene.fade_samples, scene.fade_samples)
 
 
-def _at_level(waveform: Waveform, level_db: float, num_measured: int | None = None) -> Waveform:
-    """The waveform at this RMS, of its first `num_measured` samples, relative to full scale; silence stays silence."""
-    rms = float(np.sqrt(np.mean(np.square(waveform[:num_measured], dtype=np.float64))))
+def _at_level(waveform: Waveform, scene: Scene, snr_db: float, num_measured: int | None = None) -> Waveform:
+    """The waveform so far over the background, by its first `num_measured` samples; silence stays silence."""
+    level_db, measured = scene.background_db + snr_db, waveform[:num_measured]
+    if scene.levels == "lufs":
+        gain_db = level_db - measured_loudness(measured, scene.sample_rate)
+        return waveform * np.float32(10 ** (gain_db / 20)) if math.isfinite(gain_db) else waveform
+    rms = float(np.sqrt(np.mean(np.square(measured, dtype=np.float64))))
     return waveform * np.float32(10 ** (level_db / 20) / max(rms, SILENT_RMS))
 
 

@@ -25,7 +25,6 @@ from desed_task.audio.reading import Waveform, read_waveform
 from desed_task.options import Options
 from desed_task.soundscapes.ranges import Range, within
 from desed_task.soundscapes.recorded import list_recordings
-from desed_task.soundscapes.soundbank import SAMPLE_RATE
 
 _REFLECTION_TIMES_SECONDS = (0.0025, 0.040)
 _NUM_REFLECTIONS = 8
@@ -54,10 +53,10 @@ class RoomOptions(Options):
         if self.impulse_responses is not None:
             list_recordings(self.impulse_responses)
 
-    def read_files(self) -> list[tuple[str, int]]:
+    def read_files(self, sample_rate: int) -> list[tuple[str, int]]:
         """(file name, samples) of every measured impulse response, which are kept. AudioError for one that is bad."""
         recordings = _listed(self.impulse_responses) if self.impulse_responses is not None else []
-        return [(recording.name, len(_read_response(str(recording)))) for recording in recordings]
+        return [(recording.name, len(_read_response(str(recording), sample_rate))) for recording in recordings]
 
 
 @dataclass(frozen=True)
@@ -90,28 +89,28 @@ class Room:
         return None if self._is_dry else RoomResponse(self._rt60_seconds, ratio_db, seed, self._recording)
 
 
-def reverberate(waveform: Waveform, response: RoomResponse) -> Waveform:
+def reverberate(waveform: Waveform, response: RoomResponse, sample_rate: int) -> Waveform:
     """(samples,) -> (samples + response - 1,): the dry event and its tail, the onset where it was."""
-    impulse_response = build_impulse_response(response)
+    impulse_response = build_impulse_response(response, sample_rate)
     num_samples = len(waveform) + len(impulse_response) - 1
     length = 1 << (num_samples - 1).bit_length()
     spectrum = np.fft.rfft(waveform.astype(np.float64), length) * np.fft.rfft(impulse_response, length)
     return np.fft.irfft(spectrum, length)[:num_samples].astype(np.float32)
 
 
-def build_impulse_response(response: RoomResponse) -> Waveform:
-    """(samples,) at SAMPLE_RATE, the direct sound being 1 at sample 0. AudioError on a file that cannot be decoded."""
+def build_impulse_response(response: RoomResponse, sample_rate: int) -> Waveform:
+    """(samples,), the direct sound being 1 at sample 0. AudioError on a file that cannot be decoded."""
     if response.recording is not None:
-        return _read_response(response.recording)
+        return _read_response(response.recording, sample_rate)
     rng = np.random.default_rng(response.seed)
-    times = np.arange(max(2, round(response.rt60_seconds * SAMPLE_RATE))) / SAMPLE_RATE
+    times = np.arange(max(2, round(response.rt60_seconds * sample_rate))) / sample_rate
     tail = rng.standard_normal(len(times)) * np.minimum(1.0, times / _DIFFUSE_SECONDS)
     tail[times < _REFLECTION_TIMES_SECONDS[0]] = 0.0
     first, last = np.log(_REFLECTION_TIMES_SECONDS)
     arrivals = np.exp(rng.uniform(first, last, _NUM_REFLECTIONS))
     arrivals = arrivals[arrivals < times[-1]]
-    strength = np.sqrt(_REFLECTION_SECONDS * SAMPLE_RATE)
-    np.add.at(tail, np.ceil(arrivals * SAMPLE_RATE).astype(int), strength * rng.choice([-1.0, 1.0], len(arrivals)))
+    strength = np.sqrt(_REFLECTION_SECONDS * sample_rate)
+    np.add.at(tail, np.ceil(arrivals * sample_rate).astype(int), strength * rng.choice([-1.0, 1.0], len(arrivals)))
     tail *= 10 ** (-3.0 * times / response.rt60_seconds)
     tail *= 10 ** (-response.direct_to_reverberant_db / 20) / np.sqrt(np.sum(tail**2))
     tail[0] = 1.0
@@ -124,8 +123,8 @@ _listed = cache(list_recordings)
 
 
 @cache
-def _read_response(recording: str) -> Waveform:
-    waveform = read_waveform(Path(recording), SAMPLE_RATE)
+def _read_response(recording: str, sample_rate: int) -> Waveform:
+    waveform = read_waveform(Path(recording), sample_rate)
     direct = int(np.argmax(np.abs(waveform)))
     measured: Waveform = waveform[direct:] / (waveform[direct] or np.float32(1.0))
     measured.flags.writeable = False

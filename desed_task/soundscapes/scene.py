@@ -1,14 +1,17 @@
 """Scene: what happens in one soundscape, drawn before a single sample is mixed.
 
 A scene is a frozen value: which sound is placed where, at which signal-to-noise ratio, over which background. SNR is
-the power of an event over its own length relative to the power of the background over the scene. Onsets are whole
-milliseconds, as the tables write them.
+the power of an event over its own length relative to the power of the background over the scene; or, with `levels:
+lufs`, the loudness of the one over that of the other. Onsets are whole milliseconds, as the tables write them.
 
 Rules: an event is placed only where no more than `max_overlap` events sound at any moment; when 20 random onsets do not
 offer such a place, it is left out. An event longer than the limit drawn for it is cut to a random excerpt that begins
 and ends audibly. An event shorter than `min_event_seconds` is annotated as that long. Events of one class less than
 `same_class_gap_seconds` apart are one event in the annotation (DESED: 150 ms). Where sources must be distinct, a sound
 whose source is already in the scene is drawn again, 20 times at most, then left out.
+
+Scaper (Salamon et al. 2017) draws onsets over the whole scene and moves what would not fit back to where it ends with
+the scene: `onsets: pushed_back`. So half of the onsets of long events are the latest possible ones.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import AfterValidator, Field, model_validator
@@ -33,7 +36,9 @@ from desed_task.soundscapes.takes import FreshTakes, Take, Takes
 from desed_task.soundscapes.variation import Variation, VariationOptions
 
 _PLACEMENT_TRIES = 20
-_MILLISECOND_SAMPLES = SAMPLE_RATE // 1000
+
+# How levels are measured: RMS after the fades, or LUFS before them, whose ramps are then Scaper's, a quarter of a sine.
+Levels = Literal["rms", "lufs"]
 
 
 def _label_names(labels: tuple[str, ...]) -> tuple[str, ...]:
@@ -58,12 +63,23 @@ class SceneOptions(Options):
     duration_seconds: float = Field(default=10.0, gt=0, description="Length of a scene.")
     num_events: tuple[int, int] = Field(default=(1, 5), description="Fewest and most events of a scene.")
     snr_db: Range = Field(default=(6.0, 30.0), description="Level of an event over the background.")
+    levels: Levels = Field(
+        default="rms", description="What levels are: RMS of the faded event, or LUFS before its fades, as in Scaper."
+    )
+    onsets: Literal["even", "pushed_back"] = Field(
+        default="even",
+        description="Equally likely wherever the event fits; or drawn over the whole scene, then moved back to fit.",
+    )
     max_overlap: int = Field(default=2, ge=1, description="Most events that sound at the same time.")
     max_event_seconds: Range = Field(default=(10.0, 10.0), description="Range of the limit on an event's length.")
     min_event_seconds: float = Field(default=0.05, gt=0, description="Shorter events are annotated as this long.")
-    background_db: Range = Field(default=(-55.0, -40.0), description="Level of the background relative to full scale.")
+    background_db: Range = Field(
+        default=(-55.0, -40.0), description="Level of the background relative to full scale, or its LUFS."
+    )
     fade_milliseconds: float = Field(default=10.0, ge=0, description="Fade at both ends of an event.")
-    same_class_gap_seconds: float = Field(default=0.150, ge=0, description="Closer events of one class are one.")
+    same_class_gap_seconds: float | None = Field(
+        default=0.150, ge=0, description="Closer events of one class are one; null: each stays one, as in Scaper."
+    )
     variation: VariationOptions = Field(default=VariationOptions(), description="Random changes to each placed event.")
     room: RoomOptions | None = Field(default=None, description="Rooms in which events are heard; none: as recorded.")
 
@@ -118,12 +134,14 @@ class Scene:
     placed: tuple[PlacedEvent, ...]
     fade_samples: int
     min_event_samples: int
-    same_class_gap_seconds: float
+    same_class_gap_seconds: float | None
+    sample_rate: int = SAMPLE_RATE
+    levels: Levels = "rms"
 
     @property
     def duration(self) -> float:
         """Seconds."""
-        return self.num_samples / SAMPLE_RATE
+        return self.num_samples / self.sample_rate
 
     def events(self) -> list[Event]:
         """The annotation: what is audible when, close events of one class merged, sorted by onset."""
@@ -131,8 +149,10 @@ class Scene:
         for placed in self.placed:
             length = max(placed.heard_samples, self.min_event_samples)
             onset = min(placed.onset_sample, self.num_samples - length)
-            audible.append(Event(onset / SAMPLE_RATE, (onset + length) / SAMPLE_RATE, placed.sound.event_label))
-        return merge_close_events(audible, self.same_class_gap_seconds)
+            onset_seconds, offset_seconds = onset / self.sample_rate, (onset + length) / self.sample_rate
+            audible.append(Event(onset_seconds, offset_seconds, placed.sound.event_label))
+        gap = self.same_class_gap_seconds
+        return sorted(audible) if gap is None else merge_close_events(audible, gap)
 
     def sources(self) -> list[tuple[str, str]]:
         """(class or "background", source) of everything that is heard, sorted, each once."""
@@ -143,8 +163,9 @@ class Scene:
 def draw_scene(
     rng: np.random.Generator, options: SceneOptions, soundbank: Soundbank, takes: Takes | None = None
 ) -> Scene:
-    """Draw one scene. The soundbank must have every class of `options.labels`. takes: drawn anew if not given."""
-    num_samples = round(options.duration_seconds * SAMPLE_RATE)
+    """Draw one scene, of the soundbank's rate. It must have every class of `options.labels`. takes: new by default."""
+    sample_rate = soundbank.sample_rate
+    num_samples = round(options.duration_seconds * sample_rate)
     takes = takes or fresh_takes(options, soundbank)
     background = takes.draw_background(rng)
     background_db = float(rng.uniform(*options.background_db))
@@ -153,7 +174,7 @@ def draw_scene(
     for label in _drawn_labels(rng, options):
         taken = {event.sound.source for event in placed} if options.distinct_sources else set()
         take = takes.draw(rng, label, taken)
-        event = _place(rng, options, take, num_samples, placed) if take is not None else None
+        event = _place(rng, options, take, num_samples, sample_rate, placed) if take is not None else None
         response = room.draw_response() if room is not None else None
         placed += [] if event is None else [replace(event, response=response)]
     return Scene(
@@ -161,15 +182,17 @@ def draw_scene(
         background=background,
         background_db=background_db,
         placed=tuple(sorted(placed, key=lambda event: (event.onset_sample, event.sound.event_label))),
-        fade_samples=round(options.fade_milliseconds / 1000 * SAMPLE_RATE),
-        min_event_samples=math.ceil(options.min_event_seconds * SAMPLE_RATE),
+        fade_samples=round(options.fade_milliseconds / 1000 * sample_rate),
+        min_event_samples=math.ceil(options.min_event_seconds * sample_rate),
         same_class_gap_seconds=options.same_class_gap_seconds,
+        sample_rate=sample_rate,
+        levels=options.levels,
     )
 
 
 def fresh_takes(options: SceneOptions, soundbank: Soundbank) -> FreshTakes:
     """Takes that are drawn anew for each scene."""
-    num_samples = round(options.duration_seconds * SAMPLE_RATE)
+    num_samples = round(options.duration_seconds * soundbank.sample_rate)
     return FreshTakes(soundbank, options.variation, options.max_event_seconds, num_samples)
 
 
@@ -180,17 +203,31 @@ def _drawn_labels(rng: np.random.Generator, options: SceneOptions) -> Iterator[s
 
 
 def _place(
-    rng: np.random.Generator, options: SceneOptions, take: Take, scene_samples: int, placed: Sequence[PlacedEvent]
+    rng: np.random.Generator,
+    options: SceneOptions,
+    take: Take,
+    scene_samples: int,
+    sample_rate: int,
+    placed: Sequence[PlacedEvent],
 ) -> PlacedEvent | None:
     """A level and a place for a take; None when there is no place."""
     heard = min(take.variation.num_samples(take.num_samples), scene_samples)
     snr_db = float(rng.uniform(*options.snr_db))
     for _ in range(_PLACEMENT_TRIES):
-        latest = (scene_samples - heard) // _MILLISECOND_SAMPLES
-        onset = int(rng.integers(latest + 1)) * _MILLISECOND_SAMPLES
+        onset = _drawn_onset(rng, options, scene_samples - heard, scene_samples, sample_rate)
         if _most_overlapping(placed, onset, onset + heard) < options.max_overlap:
             return PlacedEvent(take.sound, take.first, take.num_samples, take.variation, onset, heard, snr_db)
     return None
+
+
+def _drawn_onset(
+    rng: np.random.Generator, options: SceneOptions, latest_sample: int, scene_samples: int, sample_rate: int
+) -> int:
+    """A whole millisecond, in samples, not behind `latest_sample`."""
+    latest = latest_sample * 1000 // sample_rate
+    last = latest if options.onsets == "even" else scene_samples * 1000 // sample_rate
+    milliseconds = min(int(rng.integers(last + 1)), latest)
+    return (milliseconds * sample_rate + 500) // 1000
 
 
 def _most_overlapping(placed: Sequence[PlacedEvent], first: int, last: int) -> int:

@@ -12,6 +12,7 @@ half-open [first, last).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,11 +29,23 @@ Stretch = tuple[int, int]
 class IsolationOptions(Options):
     """What is audible in a recording, and what belongs to one event."""
 
+    name: Literal["audible"] = "audible"
     below_peak_db: float = Field(default=35.0, gt=0, description="Blocks this far below the loudest one are silent.")
     max_gap_seconds: float = Field(default=0.5, ge=0, description="Silences shorter than this stay inside one event.")
     min_event_seconds: float = Field(
         default=0.05, gt=0, description="Shorter stretches are dropped, or lengthened if alone."
     )
+
+    def isolate(self, waveform: Waveform, sample_rate: int, event_label: str) -> list[tuple[int, Waveform]]:  # noqa: ARG002
+        """(first sample, samples) of each event of a recording. ValueError where it holds nothing but silence."""
+        stretches = isolated_events(waveform, sample_rate, self)
+        if not stretches:
+            raise ValueError("holds nothing but silence")
+        return [(first, waveform[first:last]) for first, last in stretches]
+
+    def outline(self, waveform: Waveform, sample_rate: int) -> Outline:
+        """An excerpt begins and ends with something audible."""
+        return outline_of(waveform, sample_rate, self.below_peak_db)
 
 
 def audible_blocks(waveform: Waveform, sample_rate: int, below_peak_db: float) -> NDArray[np.bool_]:
@@ -62,10 +75,13 @@ def isolated_events(waveform: Waveform, sample_rate: int, options: IsolationOpti
 
 @dataclass(frozen=True, eq=False)
 class Outline:
-    """What an excerpt of an event is drawn from: its length, and the first samples of its audible blocks, in order."""
+    """What an excerpt of an event is drawn from: its length, and the first samples of its audible blocks, in order.
+
+    Where `audible` is None an excerpt may begin anywhere.
+    """
 
     num_samples: int
-    audible: NDArray[np.int64]
+    audible: NDArray[np.int64] | None
     block_samples: int
 
 
@@ -76,10 +92,12 @@ def outline_of(waveform: Waveform, sample_rate: int, below_peak_db: float) -> Ou
 
 
 def draw_excerpt(rng: np.random.Generator, outline: Outline, max_samples: int) -> Stretch:
-    """A random part of an event, at most `max_samples` long, that begins and ends with something audible."""
+    """A random part of an event, at most `max_samples` long, that begins and ends where its outline allows it."""
     if outline.num_samples <= max_samples:
         return 0, outline.num_samples
     start = int(rng.integers(0, outline.num_samples - max_samples + 1))
+    if outline.audible is None:
+        return start, start + max_samples
     first = int(np.searchsorted(outline.audible, start))
     last = int(np.searchsorted(outline.audible, start + max_samples - outline.block_samples, side="right"))
     # A limit shorter than a gap inside the event may find nothing; every event begins with something audible.

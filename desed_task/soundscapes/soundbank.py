@@ -4,8 +4,8 @@ A soundbank serves one split (train, validation, test ...). Every sound carries 
 synthetic voice, that it stems from. No source serves two splits, so nothing that is heard in training is heard again
 in a test; `sources.tsv` beside each generated part lists them as proof.
 
-All waveforms are (samples,) float32 at SAMPLE_RATE. Drawing takes a Generator; what was drawn is a frozen `Sound`, and
-reading the same `Sound` twice gives the same samples.
+All waveforms are (samples,) float32 at the soundbank's `sample_rate`. Drawing takes a Generator; what was drawn is a
+frozen `Sound`, and reading the same `Sound` twice gives the same samples.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ import numpy as np
 
 from desed_task.audio.reading import Waveform
 from desed_task.errors import CorpusError
-from desed_task.soundscapes.silence import IsolationOptions
+from desed_task.soundscapes.isolation import Isolation
 
+# At which sounds are synthesised, and scenes mixed whose conf names no other rate.
 SAMPLE_RATE = 16_000
 # The name under which backgrounds stand in the tables of sources.
 BACKGROUND = "background"
@@ -68,8 +69,13 @@ class Soundbank(Protocol):
         ...
 
     @property
-    def isolation(self) -> IsolationOptions:
-        """What counts as audible in it."""
+    def sample_rate(self) -> int:
+        """Hz of all its waveforms."""
+        ...
+
+    @property
+    def isolation(self) -> Isolation:
+        """How its recordings become events."""
         ...
 
     @property
@@ -87,7 +93,7 @@ class Soundbank(Protocol):
         ...
 
     def read_event(self, sound: Sound) -> Waveform:
-        """(samples,) of a drawn event, from its first to its last audible moment; not to be written to."""
+        """(samples,) of a drawn event; not to be written to."""
         ...
 
 

@@ -15,6 +15,7 @@ from pydantic import AfterValidator, Field, field_validator
 
 from desed_task.errors import CorpusError, EventTableError
 from desed_task.options import Options
+from desed_task.soundscapes.isolation import AnyIsolationOptions
 from desed_task.soundscapes.procedural.backgrounds import ProceduralBackgrounds
 from desed_task.soundscapes.recorded import (
     RecordedBackgrounds,
@@ -27,7 +28,7 @@ from desed_task.soundscapes.recorded import (
 )
 from desed_task.soundscapes.shares import share_sources
 from desed_task.soundscapes.silence import IsolationOptions
-from desed_task.soundscapes.soundbank import BACKGROUND, Backgrounds
+from desed_task.soundscapes.soundbank import BACKGROUND, SAMPLE_RATE, Backgrounds
 
 _COLUMNS = ("filename", "event_label", "fold")
 
@@ -44,7 +45,9 @@ class TableOptions(Options):
         default=None, description="Regular expression at the beginning of a file name whose first group is the source."
     )
     background_folder: Path | None = Field(default=None, description="Background recordings; else synthesised.")
-    isolation: IsolationOptions = Field(default=IsolationOptions(), description="How recordings are cut into events.")
+    isolation: AnyIsolationOptions = Field(
+        default=IsolationOptions(), description="How recordings are cut into events."
+    )
 
     @field_validator("folds")
     @classmethod
@@ -62,7 +65,9 @@ class TableOptions(Options):
         return folds
 
 
-def build_table_soundbank(options: TableOptions, split: str, seed: int) -> RecordedSoundbank:
+def build_table_soundbank(
+    options: TableOptions, split: str, seed: int, sample_rate: int = SAMPLE_RATE
+) -> RecordedSoundbank:
     """The soundbank of one split. CorpusError or EventTableError on a missing file, column, fold or class."""
     root = require_root(options.root)
     if split not in options.folds:
@@ -85,16 +90,18 @@ def build_table_soundbank(options: TableOptions, split: str, seed: int) -> Recor
                 raise CorpusError(f"{root / options.table}, row {row}: {recording} is not there; fetch the data again")
             recordings.setdefault(event_label, []).append(recording)
     events = {label: group_by_source(paths, options.source_pattern) for label, paths in sorted(recordings.items())}
-    return RecordedSoundbank(events, _build_backgrounds(options, split, seed), options.isolation)
+    backgrounds = _build_backgrounds(options, split, seed, sample_rate)
+    return RecordedSoundbank(events, backgrounds, options.isolation, sample_rate)
 
 
-def _build_backgrounds(options: TableOptions, split: str, seed: int) -> Backgrounds:
+def _build_backgrounds(options: TableOptions, split: str, seed: int, sample_rate: int) -> Backgrounds:
     if options.background_folder is None:
-        return ProceduralBackgrounds(split, seed)
+        return ProceduralBackgrounds(split, seed, sample_rate)
     sources = group_by_source(list_recordings(options.background_folder), None)
     even_shares = dict.fromkeys(options.folds, 1.0)
     split_of = share_sources({BACKGROUND: list(sources)}, even_shares, seed)
-    return RecordedBackgrounds({source: paths for source, paths in sources.items() if split_of[source] == split})
+    own = {source: paths for source, paths in sources.items() if split_of[source] == split}
+    return RecordedBackgrounds(own, sample_rate)
 
 
 def _read_rows(path: Path) -> list[tuple[int, str, str, int]]:

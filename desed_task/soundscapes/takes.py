@@ -20,8 +20,8 @@ from typing import Protocol
 import numpy as np
 
 from desed_task.soundscapes.ranges import Range
-from desed_task.soundscapes.silence import Outline, draw_excerpt, outline_of
-from desed_task.soundscapes.soundbank import BACKGROUND, SAMPLE_RATE, Sound, Soundbank, seeded
+from desed_task.soundscapes.silence import Outline, draw_excerpt
+from desed_task.soundscapes.soundbank import BACKGROUND, Sound, Soundbank, seeded
 from desed_task.soundscapes.variation import Variation, VariationOptions, draw_variation
 
 _DISTINCT_TRIES = 20
@@ -75,7 +75,8 @@ class FreshTakes:
             return None
         outline = self._outline(sound)
         variation = draw_variation(rng, self.variation)
-        heard_limit = min(round(rng.uniform(*self._max_event_seconds) * SAMPLE_RATE), self._scene_samples)
+        heard_seconds = rng.uniform(*self._max_event_seconds)
+        heard_limit = min(round(heard_seconds * self.soundbank.sample_rate), self._scene_samples)
         first, last = draw_excerpt(rng, outline, variation.source_samples(heard_limit))
         return Take(sound, first, last - first, variation)
 
@@ -87,7 +88,7 @@ class FreshTakes:
         return None
 
     def _read_outline(self, sound: Sound) -> Outline:
-        return outline_of(self.soundbank.read_event(sound), SAMPLE_RATE, self.soundbank.isolation.below_peak_db)
+        return self.soundbank.isolation.outline(self.soundbank.read_event(sound), self.soundbank.sample_rate)
 
 
 class BankedTakes:

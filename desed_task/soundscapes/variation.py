@@ -17,7 +17,6 @@ from pydantic import AfterValidator, Field
 from desed_task.audio.reading import Waveform, resample
 from desed_task.options import Options
 from desed_task.soundscapes.ranges import Range, within
-from desed_task.soundscapes.soundbank import SAMPLE_RATE
 from desed_task.soundscapes.stretch import stretch
 
 PIVOT_HERTZ = 1000.0
@@ -98,40 +97,40 @@ def draw_variation(rng: np.random.Generator, options: VariationOptions) -> Varia
     )
 
 
-def apply_variation(waveform: Waveform, variation: Variation) -> Waveform:
+def apply_variation(waveform: Waveform, variation: Variation, sample_rate: int) -> Waveform:
     """(samples,) -> (variation.num_samples(samples),); the same samples when nothing was drawn."""
-    varied = reshape(waveform, variation)
+    varied = reshape(waveform, variation, sample_rate)
     if variation.tilt_db_per_octave or variation.band_db:
-        varied = _equalised(varied, variation)
+        varied = _equalised(varied, variation, sample_rate)
     if variation.ramp_db:
         varied = varied * (10 ** (np.linspace(-0.5, 0.5, len(varied)) * variation.ramp_db / 20)).astype(np.float32)
     return varied
 
 
-def reshape(waveform: Waveform, variation: Variation) -> Waveform:
+def reshape(waveform: Waveform, variation: Variation, sample_rate: int) -> Waveform:
     """(samples,) -> (variation.num_samples(samples),): played at its speed, then stretched and shifted; no more."""
-    played = _played_at(waveform, variation.speed)
+    played = _played_at(waveform, variation.speed, sample_rate)
     num_samples = variation.num_samples(len(waveform))
-    return stretch(played, SAMPLE_RATE, variation.time_stretch, variation.pitch_semitones, num_samples)
+    return stretch(played, sample_rate, variation.time_stretch, variation.pitch_semitones, num_samples)
 
 
-def equaliser_samples(num_samples: int) -> int:
+def equaliser_samples(num_samples: int, sample_rate: int) -> int:
     """The length of the transform in which (num_samples,) are equalised: some silence after them, few lengths."""
-    length = num_samples + SAMPLE_RATE // 50
+    length = num_samples + sample_rate // 50
     return length + -length % 1024
 
 
-def _played_at(waveform: Waveform, speed: float) -> Waveform:
+def _played_at(waveform: Waveform, speed: float, sample_rate: int) -> Waveform:
     if speed == 1.0:
         return waveform
-    played = resample(waveform, round(SAMPLE_RATE * speed), SAMPLE_RATE)
+    played = resample(waveform, round(sample_rate * speed), sample_rate)
     num_samples = Variation(speed=speed).num_samples(len(waveform))
     return np.pad(played, (0, max(0, num_samples - len(played))))[:num_samples]
 
 
-def _equalised(waveform: Waveform, variation: Variation) -> Waveform:
-    length = equaliser_samples(len(waveform))
-    octaves = np.log2(np.maximum(np.fft.rfftfreq(length, 1 / SAMPLE_RATE), LOWEST_HERTZ) / PIVOT_HERTZ)
+def _equalised(waveform: Waveform, variation: Variation, sample_rate: int) -> Waveform:
+    length = equaliser_samples(len(waveform), sample_rate)
+    octaves = np.log2(np.maximum(np.fft.rfftfreq(length, 1 / sample_rate), LOWEST_HERTZ) / PIVOT_HERTZ)
     distance = (octaves - np.log2(variation.band_hertz / PIVOT_HERTZ)) / BAND_OCTAVES
     gain_db = variation.tilt_db_per_octave * octaves + variation.band_db * np.exp(-0.5 * distance**2)
     spectrum = np.fft.rfft(waveform, length) * (10 ** (gain_db / 20)).astype(np.float32)

@@ -21,7 +21,7 @@ class ToneBank:
     """Tones of a fixed length for any class."""
 
     def __init__(self, seconds: float) -> None:
-        self.labels = ("Cat", "Dog")
+        self.labels, self.sample_rate = ("Cat", "Dog"), RATE
         self.isolation = IsolationOptions()
         self.backgrounds = ProceduralBackgrounds("train", 0)
         self._waveform = np.sin(np.arange(round(seconds * RATE)) * 0.3).astype(np.float32)

@@ -19,34 +19,34 @@ def level_db(waveform: np.ndarray) -> float:
 
 def test_nothing_drawn_changes_nothing() -> None:
     variation = draw_variation(np.random.default_rng(0), VariationOptions())
-    assert apply_variation(TONE, variation) is TONE
+    assert apply_variation(TONE, variation, RATE) is TONE
 
 
 @pytest.mark.parametrize("speed", [0.8, 1.25])
 def test_speed_changes_length_and_pitch_together(speed: float) -> None:
-    played = apply_variation(TONE, Variation(speed=speed))
+    played = apply_variation(TONE, Variation(speed=speed), RATE)
     assert len(played) == round(RATE / speed) == Variation(speed=speed).num_samples(RATE)
     assert peak_hertz(played) == pytest.approx(500 * speed, abs=2)
 
 
 def test_tilt_is_so_many_decibels_per_octave_from_1_khz() -> None:
-    assert level_db(apply_variation(TONE, Variation(tilt_db_per_octave=6.0))) == pytest.approx(
+    assert level_db(apply_variation(TONE, Variation(tilt_db_per_octave=6.0), RATE)) == pytest.approx(
         level_db(TONE) - 6, abs=0.1
     )
 
 
 def test_band_gain_acts_at_its_center() -> None:
-    raised = apply_variation(TONE, Variation(band_hertz=500.0, band_db=5.0))
+    raised = apply_variation(TONE, Variation(band_hertz=500.0, band_db=5.0), RATE)
     assert level_db(raised) == pytest.approx(level_db(TONE) + 5, abs=0.1)
 
 
 def test_ramp_runs_from_minus_half_to_plus_half() -> None:
-    ramped = apply_variation(TONE, Variation(ramp_db=12.0))
+    ramped = apply_variation(TONE, Variation(ramp_db=12.0), RATE)
     assert level_db(ramped[-320:]) - level_db(ramped[:320]) == pytest.approx(12, abs=0.4)
 
 
 def test_stretch_and_pitch_are_independent() -> None:
-    varied = apply_variation(TONE, Variation(speed=0.8, time_stretch=0.9, pitch_semitones=12.0))
+    varied = apply_variation(TONE, Variation(speed=0.8, time_stretch=0.9, pitch_semitones=12.0), RATE)
     # A tape at 0.8 of its speed is 1.25 s of 400 Hz; then 0.9 times as long, and an octave up.
     assert len(varied) == round(RATE * 1.25 * 0.9) == Variation(speed=0.8, time_stretch=0.9).num_samples(RATE)
     assert peak_hertz(varied) == pytest.approx(800, rel=0.01)

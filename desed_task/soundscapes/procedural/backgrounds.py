@@ -1,15 +1,18 @@
 """Procedural backgrounds: coloured noise, the hum of the mains, and a level that drifts.
 
-A background is a place (its colour, its hum), and places are as disjoint between splits as voices are.
+A background is a place (its colour, its hum), and places are as disjoint between splits as voices are. At another rate
+than 16 kHz it is a resampled one, with nothing above 8 kHz.
 """
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
-from desed_task.audio.reading import Waveform
+from desed_task.audio.reading import Waveform, resample
 from desed_task.soundscapes.procedural import synthesis as syn
-from desed_task.soundscapes.soundbank import BACKGROUND, Sound, seeded
+from desed_task.soundscapes.soundbank import BACKGROUND, SAMPLE_RATE, Sound, seeded
 
 NUM_PLACES = 500
 _LARGEST_TAKE = 2**31
@@ -20,7 +23,8 @@ class ProceduralBackgrounds:
 
     is_endless = True
 
-    def __init__(self, split: str, seed: int) -> None:
+    def __init__(self, split: str, seed: int, sample_rate: int = SAMPLE_RATE) -> None:
+        self._sample_rate = sample_rate
         self._split = split
         self._seed = seed
 
@@ -31,7 +35,11 @@ class ProceduralBackgrounds:
 
     def read(self, sound: Sound, num_samples: int) -> Waveform:
         """(num_samples,) of a drawn background."""
-        return room_tone(seeded(self._seed, sound.source), seeded(self._seed, sound.source, sound.take), num_samples)
+        voice, take = seeded(self._seed, sound.source), seeded(self._seed, sound.source, sound.take)
+        if self._sample_rate == SAMPLE_RATE:
+            return room_tone(voice, take, num_samples)
+        tone = room_tone(voice, take, math.ceil((num_samples + 1) * SAMPLE_RATE / self._sample_rate))
+        return resample(tone, SAMPLE_RATE, self._sample_rate)[:num_samples]
 
 
 def room_tone(voice: np.random.Generator, take: np.random.Generator, num_samples: int) -> Waveform:

@@ -1,7 +1,8 @@
 """The procedural soundbank: the ten DESED classes without a single recording.
 
 Each class has `num_voices` voices per split. A voice's generator is seeded with seed, split, class and number, so
-voices of two splits have nothing in common but the rules they are made by.
+voices of two splits have nothing in common but the rules they are made by. Sounds are synthesised at 16 kHz; for scenes
+of another rate they are resampled, so nothing in them lies above 8 kHz.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
-from desed_task.audio.reading import Waveform
+from desed_task.audio.reading import Waveform, resample
 from desed_task.options import Options
 from desed_task.soundscapes.procedural.alarms import alarm_bell_ringing
 from desed_task.soundscapes.procedural.animals import cat, dog
@@ -58,10 +59,11 @@ class ProceduralSoundbank:
 
     is_endless = True
 
-    def __init__(self, options: ProceduralOptions, split: str, seed: int) -> None:
+    def __init__(self, options: ProceduralOptions, split: str, seed: int, sample_rate: int = SAMPLE_RATE) -> None:
+        self.sample_rate = sample_rate
         self.labels = tuple(SYNTHESISERS)
         self.isolation = options.isolation
-        self.backgrounds = ProceduralBackgrounds(split, seed)
+        self.backgrounds = ProceduralBackgrounds(split, seed, sample_rate)
         self._num_voices = options.num_voices
         self._split = split
         self._seed = seed
@@ -80,11 +82,13 @@ class ProceduralSoundbank:
         voice, take = seeded(self._seed, sound.source), seeded(self._seed, sound.source, sound.take)
         waveform = SYNTHESISERS[sound.event_label](voice, take)
         stretches = isolated_events(waveform, SAMPLE_RATE, self.isolation)
-        trimmed = waveform[stretches[0][0] : stretches[-1][1]]
+        trimmed = resample(waveform[stretches[0][0] : stretches[-1][1]], SAMPLE_RATE, self.sample_rate)
         trimmed.flags.writeable = False
         return trimmed
 
 
-def build_procedural_soundbank(options: ProceduralOptions, split: str, seed: int) -> ProceduralSoundbank:
+def build_procedural_soundbank(
+    options: ProceduralOptions, split: str, seed: int, sample_rate: int = SAMPLE_RATE
+) -> ProceduralSoundbank:
     """The procedural soundbank of one split."""
-    return ProceduralSoundbank(options, split, seed)
+    return ProceduralSoundbank(options, split, seed, sample_rate)
