@@ -1,8 +1,9 @@
 """Several seeds: one training each, then mean, standard deviation and 95 % interval of every figure.
 
 Every training has a run folder of its own; the summary of all is <log_dir>/seeds_<first>-<last>.json, by the numbers of
-the seeds. A seed that has a run of the same conf, code, clips and labels is not begun again: its training goes on where
-it was, or is taken as it is when it is finished. So a series that was interrupted is continued by the same command.
+the seeds, and, of taggers, seeds_<first>-<last>.csv, their results.csv as one table. A seed that has a run of the same
+conf, code, clips and labels is not begun again: its training goes on where it was, or is taken as it is when it is
+finished. So a series that was interrupted is continued by the same command.
 """
 
 from __future__ import annotations
@@ -42,6 +43,20 @@ def train_seeds(
     """Train with `num_seeds` seeds from the conf's on; the summary's path. OptionsError for fewer than 2."""
     if num_seeds < 2:
         raise OptionsError(f"--seeds {num_seeds}: a spread takes at least 2; leave the flag out for one training")
+    runs = run_seeds(task, options, num_seeds, log_dir, device, fast_dev_run, ranks)
+    return ranks.first(lambda: _write_summary(task, runs, log_dir, fast_dev_run))
+
+
+def run_seeds(
+    task: Task[O],
+    options: O,
+    num_seeds: int,
+    log_dir: Path,
+    device: torch.device,
+    fast_dev_run: bool,
+    ranks: Ranks = ALONE,
+) -> dict[int, Path]:
+    """Seed -> run folder, trained and tested; what was begun before goes on."""
     options = ranks.first(lambda: task.resolve(options))
     first = options.training.seed
     seeds = range(first, first + num_seeds)
@@ -53,7 +68,7 @@ def train_seeds(
             runs[seed] = resume(task, earlier, (), log_dir, device, ranks)
         else:
             runs[seed] = train(task, of_seed, log_dir, device, fast_dev_run, ranks)
-    return ranks.first(lambda: _write_summary(task, runs, log_dir, fast_dev_run))
+    return runs
 
 
 def _write_summary(task: Task[O], runs: Mapping[int, Path], log_dir: Path, fast_dev_run: bool) -> Path:
@@ -67,6 +82,7 @@ def _write_summary(task: Task[O], runs: Mapping[int, Path], log_dir: Path, fast_
     partial = path.with_name(path.name + ".partial")
     partial.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     partial.replace(path)
+    task.write_table(runs, path.with_suffix(".csv"))
     LOG.info("summary of %d seeds: %s", len(seeds), path)
     return path
 

@@ -12,6 +12,7 @@ import torch
 from desed_task.data.checking import check_recordings
 from desed_task.data.dataset import BatchDataset
 from desed_task.runs.detection import require_one_set
+from desed_task.runs.tagging_results import write_seeds
 from desed_task.runs.tagging_sets import TaggingSet, open_tagging_sets, read_tagging_sets
 from desed_task.runs.tagging_testing import METRICS, test_taggers
 from desed_task.runs.tagging_validation import TaggingValidation
@@ -119,4 +120,5 @@ TAGGING = Task(
         "energy_kwh_inference": "kWh inference",
     },
     read_reports=_read_reports,
+    write_table=write_seeds,
 )

@@ -12,6 +12,7 @@ from desed_task.command_line import RecipeParser
 from desed_task.errors import OptionsError
 from desed_task.runs.conf import read_tagging_conf
 from desed_task.runs.seeds import train_seeds
+from desed_task.runs.size_study import train_sizes
 from desed_task.runs.tagging import TAGGING
 from desed_task.runs.train import resume, train
 from desed_task.tagging import TaggingOptions
@@ -34,7 +35,10 @@ def run_tagging(argv: Sequence[str], default_log_dir: Path) -> int:
             return 0
         options = ranks.first(lambda: _read_options(arguments))
         fast = arguments.fast_dev_run
-        if arguments.seeds is None:
+        if arguments.lmdbs_list is not None:
+            seeds = arguments.seeds or 1
+            train_sizes(options, arguments.lmdbs_list, seeds, arguments.expdir, device, fast, ranks)
+        elif arguments.seeds is None:
             train(TAGGING, options, arguments.expdir, device, fast, ranks)
         else:
             train_seeds(TAGGING, options, arguments.seeds, arguments.expdir, device, fast, ranks)
@@ -49,6 +53,9 @@ def _read_command(argv: Sequence[str], default_log_dir: Path) -> Namespace:
     )
     parser.add_argument("--seeds", type=int, metavar="N", help="train N times, seed by seed; mean, std, intervals")
     parser.add_argument(
+        "--lmdbs_list", type=_paths, metavar="A;B", help="train on each of these LMDBs; one table and a picture of all"
+    )
+    parser.add_argument(
         "--resume_from", "--resume_from_checkpoint", type=Path, help="a run folder or checkpoint that goes on exactly"
     )
     parser.add_argument("--fast_dev_run", action="store_true", help="3 epochs of 2 steps, 8 clips: does it run?")
@@ -58,9 +65,14 @@ def _read_command(argv: Sequence[str], default_log_dir: Path) -> Namespace:
     arguments.set = [*named_keys(arguments), *arguments.set]
     if (arguments.conf_file is None) == (arguments.resume_from is None):
         raise OptionsError("name either a conf (--conf_file) or a training to go on with (--resume_from)")
-    if arguments.resume_from is not None and (arguments.seeds is not None or arguments.fast_dev_run):
-        raise OptionsError("--seeds and --fast_dev_run do nothing beside --resume_from; leave them out")
+    idle = (arguments.seeds is not None, arguments.fast_dev_run, arguments.lmdbs_list is not None)
+    if arguments.resume_from is not None and any(idle):
+        raise OptionsError("--seeds, --lmdbs_list and --fast_dev_run do nothing beside --resume_from; leave them out")
     return arguments
+
+
+def _paths(text: str) -> list[Path]:
+    return [Path(word) for part in text.split(";") if (word := part.strip())]
 
 
 def add_training_flags(parser: RecipeParser) -> None:

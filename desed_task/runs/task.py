@@ -43,7 +43,7 @@ class Task(Generic[O]):
     build_dataset: the training clips alone, to compare them; is_tested, test_again: of a run folder whose training is
     finished; tested_with: what tests a checkpoint, in words; figures: of its reports, by their keys, with the titles of
     the table of several seeds; read_reports: run folder -> system -> report; resolve: a conf -> what its runs store,
-    which says what other files said.
+    which says what other files said; write_table: seed -> run folder, and the path of one table of them all.
     """
 
     name: str
@@ -57,3 +57,4 @@ class Task(Generic[O]):
     figures: Mapping[str, str]
     read_reports: Callable[[Path], Reports]
     resolve: Callable[[O], O] = field(default=lambda options: options)
+    write_table: Callable[[Mapping[int, Path], Path], None] = field(default=lambda _runs, _path: None)

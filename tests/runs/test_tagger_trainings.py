@@ -85,6 +85,10 @@ def test_seeds_are_summarised_and_a_series_is_continued(
     figures = [json.loads((run / "metrics_test" / "best" / "eval" / "report.json").read_text())["map"] for run in runs]
     of_map = summary["models"]["best on eval"]["map"]
     assert of_map["mean"] == pytest.approx(np.mean(figures))
+    with (tmp_path / "exp" / "seeds_42-43.csv").open(newline="") as stream:
+        table = {row["Model"]: row for row in csv.DictReader(stream)}
+    assert list(table["best on eval, seed 42"]) == ["Model", "mAP", "mAUC", "dprime", "ckpt_path"]
+    assert float(table["best on eval, mean of 2"]["mAP"]) == pytest.approx(np.mean(figures))
     weights = [checkpoint_of(run)["model"] for run in runs]
     assert differences(*weights)
     train(conf, tmp_path / "exp", "training.n_epochs=2", flags=("--seeds", "2"))
