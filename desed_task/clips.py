@@ -31,6 +31,12 @@ class Clip:
     path: Path
     duration: float
 
+    @property
+    def filename(self) -> str:
+        """What tables call it: its file's name; a record of an LMDB, whose path ends in a key, <audio_id>.flac."""
+        name = self.path.name
+        return f"{self.audio_id}.flac" if name.isdecimal() else name
+
 
 @dataclass(frozen=True)
 class ClipSet:

@@ -7,9 +7,9 @@ a second.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
@@ -74,6 +74,13 @@ def read_records(path: Path) -> list[KnownRecord]:
             return _from_index(index, keys, path)
         progress = tqdm(keys, desc=f"reading {path.name}", unit="clip", disable=None)
         return [_from_record(value_of, key, file) for key in progress]
+
+
+def read_settings(path: Path) -> Mapping[str, Any]:
+    """What a packing of ours says of its labels (delimiter, class_names); nothing in a file of somebody else."""
+    with open_lmdb(path).reading() as value_of:
+        index = read_index(value_of, path)
+        return {} if index is None else index.settings
 
 
 def _from_index(index: Index, keys: Sequence[bytes], path: Path) -> list[KnownRecord]:

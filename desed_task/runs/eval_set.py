@@ -53,7 +53,7 @@ def eval_from_checkpoint(
     with metered("SED EVALUATION", folder / "evaluation_codecarbon", "eval_tot_kwh.txt", energy) as reading:
         scores = {name: predict_clip_set(system, model, clip_set) for name, model in system.models.items()}
     for name, of_model in scores.items():
-        by_file = {clip.path.name: of_model[clip.audio_id] for clip in clip_set.clips}
+        by_file = {clip.filename: of_model[clip.audio_id] for clip in clip_set.clips}
         detections = write_predictions(system.postprocessing, by_file, folder / "metrics_test" / name)
         show(f"{name}: {len(detections)} events in {len(by_file)} recordings")
     publish_energy(folder)

@@ -103,7 +103,7 @@ def evaluate_on(listener: Listener, corpus: Any, crop: Crop) -> Evaluation:
     if not clip_set.clips:
         raise CorpusError(f"{clip_set.name}: none of its {clip_set.files_expected} recordings is there")
     heard = listener.clip_probs(_waveforms(clip_set, listener.sample_rate, crop))
-    names = {clip.audio_id: clip.path.name for clip in clip_set.clips}
+    names = {clip.audio_id: clip.filename for clip in clip_set.clips}
     truth = _Truth(clip_set.tags, names, clip_set.files_expected)
     if is_in_pieces(corpus):
         heard, truth = _whole_recordings(heard, clip_set, listener)

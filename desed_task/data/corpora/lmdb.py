@@ -4,23 +4,23 @@
     __keys__, __len__      the keys in their order, and how many
 
 A file (or, as LMDB has it by default, a folder with data.mdb). AudioSet's labels are joined by `;`. Class numbers are
-those of `label_map`, or else of the conf's labels. Clips of published files are called by the file's name and their
-key; ours keep the names of their recordings and, where these were known, the times of their events: such a file also
-trains detectors (`supervision: strong`).
+those of `label_map`, else of the file itself where we packed it, else of the conf's labels. Clips of published files
+are called by the file's name and their key; ours keep the names of their recordings and, where these were known, the
+times of their events: such a file also trains detectors (`supervision: strong`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
 from desed_task.clips import Clip, ClipSet, HeardFrom, Supervision, tags_of
 from desed_task.data.corpora.class_tables import ClassTable, read_class_names
 from desed_task.data.corpora.listed import split_labels
-from desed_task.data.lmdb_records import KnownRecord, read_records, require_data_file, stem_of
+from desed_task.data.lmdb_records import KnownRecord, read_records, read_settings, require_data_file, stem_of
 from desed_task.errors import CorpusError, EventTableError
 from desed_task.events import Event
 from desed_task.options import Options
@@ -31,12 +31,14 @@ class LmdbOptions(Options):
 
     name: Literal["lmdb"]
     path: Path = Field(description="The LMDB: a file, or a folder with data.mdb.")
-    delimiter: str = Field(",", min_length=1, description="What stands between the labels of a clip; AudioSet: ';'.")
+    delimiter: str = Field(
+        ",", min_length=1, description="Between the labels of a clip, in a file that does not say it; AudioSet: ';'."
+    )
     folds: tuple[int, ...] | None = Field(
         None, description="Only the records of these folds, such as [1, 2]; all where not given."
     )
     label_map: Path | None = Field(
-        None, description="Names of class numbers (lbl_map.json); by default the order of `labels`."
+        None, description="Names of class numbers (lbl_map.json); by default the file's own, or the order of `labels`."
     )
     decode: Literal["heard", "once"] = Field(
         "heard", description="Decode a clip each time it is heard, or all once into the packed store."
@@ -64,7 +66,7 @@ def read_lmdb(options: LmdbOptions, supervision: Supervision, labels: Collection
     if not known:
         chosen = "" if options.folds is None else f" of fold {list(options.folds)}"
         raise CorpusError(f"{options.path}: holds no record{chosen}")
-    names = _Names(options, labels)
+    names = _Names(options, labels, read_settings(path))
     name = _name_of(options, path)
     heard_from: HeardFrom = "store" if options.decode == "once" else "memory" if options.in_memory else "lmdb"
     clips = tuple(Clip(record.audio_id, path / record.key.decode(), record.seconds) for record in known)
@@ -84,9 +86,11 @@ def _is_chosen(record: KnownRecord, folds: tuple[int, ...] | None) -> bool:
 class _Names:
     """Labels of records -> names of classes; equal labels are looked at once."""
 
-    def __init__(self, options: LmdbOptions, labels: Collection[str] | None) -> None:
-        self._options = options
-        self._numbered: Sequence[str] = tuple(labels or ())
+    def __init__(self, options: LmdbOptions, labels: Collection[str] | None, settings: Mapping[str, Any]) -> None:
+        """settings: what the file says of its labels."""
+        self._path = options.path
+        self._delimiter: str = settings.get("delimiter") or options.delimiter
+        self._numbered: Sequence[str] = tuple(settings.get("class_names") or labels or ())
         if options.label_map is not None:
             self._numbered = read_class_names(options.label_map)
         self._table = ClassTable(tuple(labels)) if labels is not None else None
@@ -99,17 +103,17 @@ class _Names:
         return self._known[record.label]
 
     def _split(self, record: KnownRecord, labels: Collection[str] | None) -> tuple[str, ...]:
-        place = f"{self._options.path}, record {record.key.decode()}"
+        place = f"{self._path}, record {record.key.decode()}"
         if isinstance(record.label, int):
             return self._numbered_class(record.label, place, labels)
         if labels is None or self._table is None:
-            return split_labels(record.label, self._options.delimiter)
+            return split_labels(record.label, self._delimiter)
         try:
-            return self._table.split(record.label, self._options.delimiter)
+            return self._table.split(record.label, self._delimiter)
         except KeyError as error:
             raise CorpusError(
                 f"{place}: class {error.args[0]!r} is not in the label set; add it to `labels`, or correct `delimiter` "
-                f"({self._options.delimiter!r})"
+                f"({self._delimiter!r})"
             ) from None
 
     def _numbered_class(self, number: int, place: str, labels: Collection[str] | None) -> tuple[str, ...]:
