@@ -103,7 +103,7 @@ def _from_record(value_of: Lookup, key: bytes, file: LmdbFile) -> KnownRecord:
     if info is not None and info.sample_rate and info.num_samples:
         rate, num_samples = info.sample_rate, info.num_samples
     else:  # a container of another kind, or FLAC that does not state its length
-        decoded = read_recording(bytes(record.audio), _ANY_RATE)[1]
+        decoded = read_recording(bytes(record.audio), _ANY_RATE, name=str(place))[1]
         rate, num_samples = decoded.sample_rate, round(decoded.duration * decoded.sample_rate)
     audio_id = f"{stem_of(file.path)}_{key.decode()}"
     return KnownRecord(key, audio_id, rate, num_samples, record.label, record.fold, None, "")
