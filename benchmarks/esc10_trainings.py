@@ -110,15 +110,14 @@ def train_missing(
         f"data.store={store}",
         f"data.train.0.corpus.root={esc10}",
         f"data.evaluation.fold4.root={esc10}",
-        *overrides,
     )
     with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
-        jobs = [pool.submit(_train, training, root, places) for training in missing]
+        jobs = [pool.submit(_train, training, root, (*places, *training.overrides, *overrides)) for training in missing]
         for job in tqdm(jobs, unit="training", disable=None):
             job.result()
 
 
-def _train(training: Training, root: Path, places: tuple[str, ...]) -> None:
+def _train(training: Training, root: Path, keys: tuple[str, ...]) -> None:
     # Imported here: the process that only prints tables needs none of it.
     from desed_task.runs.tagging_command import run_tagging
 
@@ -127,5 +126,5 @@ def _train(training: Training, root: Path, places: tuple[str, ...]) -> None:
     if begun:
         run_tagging(["--resume_from", str(begun[-1]), "--expdir", str(folder), "--device", "cpu"], folder)
         return
-    sets = [word for key in (*training.overrides, *places) for word in ("--set", key)]
+    sets = [word for key in keys for word in ("--set", key)]
     run_tagging(["--conf_file", str(CONF), "--expdir", str(folder), "--device", "cpu", *sets], folder)
