@@ -28,8 +28,12 @@ from desed_task.published.years import ScalerRange, trained_range, year_of
 LOG = logging.getLogger(__name__)
 HYPER_PARAMETERS = "hyper_parameters"
 MODELS = ("student", "teacher")
-# Packages whose objects a checkpoint may name; none of them is imported or called.
-_KNOWN = ("pytorch_lightning.", "lightning.", "lightning_fabric.", "torchmetrics.", "torch.", "numpy.", "desed_task.")
+# Packages whose objects a checkpoint may name; none of them is imported or called. src.data.* are the crops, masks and
+# mixers that fsd50k-pytorch and GISE-51 keep among their hyper-parameters.
+_KNOWN = (
+    *("pytorch_lightning.", "lightning.", "lightning_fabric.", "torchmetrics.", "torch.", "numpy.", "desed_task."),
+    *("src.data.transforms.", "src.data.mixers."),
+)
 # Types that stand in a pickle as arguments, such as that of a defaultdict.
 _PLAIN_TYPES = {f"builtins.{name}" for name in ("list", "dict", "tuple", "int", "float", "str", "bool")}
 # Files older than torch's zip format do not list what they name; PANNs keep numpy arrays of their sampler.
