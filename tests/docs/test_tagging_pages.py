@@ -23,8 +23,8 @@ from desed_task.runs import tagging_command
 from desed_task.tagging import TaggingOptions
 from serving import tagging
 
-PAGES = ("taggers", "fsd50k", "psla", "audioset", "own_data", "slurm")
-COUNTS = {"taggers": 9, "fsd50k": 9, "psla": 18, "audioset": 22, "own_data": 5}
+PAGES = ("taggers", "fsd50k", "gise51", "psla", "audioset", "own_data", "slurm")
+COUNTS = {"taggers": 11, "fsd50k": 9, "gise51": 20, "psla": 18, "audioset": 22, "own_data": 5}
 SECTIONS = "labels|features|model|augmentations|data|training"
 MINE = "mine.yaml"
 
@@ -107,7 +107,7 @@ def test_every_conf_that_a_page_names_is_there_and_every_conf_is_named(pages: Ma
     assert not {conf for conf in named if not (project / conf).is_file()}
     published = {path.name for path in (project / "confs" / "tagging").glob("*_*.yaml")}
     assert {conf.rpartition("/")[2] for conf in named} >= {
-        conf for conf in published if conf.startswith(("fsd50k", "psla", "audioset", "esc50"))
+        conf for conf in published if conf.startswith(("fsd50k", "gise51", "psla", "audioset", "esc50"))
     }
 
 
