@@ -38,7 +38,8 @@ from benchmarks.machine import describe_machine
 from benchmarks.peer_network import run_peer
 from benchmarks.row_files import write_rows
 from desed_task.batch import Embedding, Inputs, Predictions, Targets
-from desed_task.embedders import ASTEmbedderOptions, BuiltEmbedder, NetworkOptions, PANNsEmbedderOptions
+from desed_task.embedders.build import BuiltEmbedder
+from desed_task.embedders.options import ASTEmbedderOptions, NetworkOptions, PANNsEmbedderOptions
 from desed_task.embeddings.embedder import freeze
 from desed_task.features.logmel import LogMelOptions
 from desed_task.models.crnn import CRNN, CRNNOptions

@@ -46,7 +46,8 @@ from benchmarks.machine import probe_gflops
 from benchmarks.row_files import write_rows
 from desed_task.clips import Clip, ClipSet
 from desed_task.command_line import RecipeParser, run_recipe, show, whole_number
-from desed_task.embedders import BuiltEmbedder, PANNsEmbedderOptions
+from desed_task.embedders.build import BuiltEmbedder
+from desed_task.embedders.options import PANNsEmbedderOptions
 from desed_task.embeddings.layouts import LayoutName
 from desed_task.embeddings.origin import Origin, Recording
 from desed_task.embeddings.pooling import Listener

@@ -27,7 +27,8 @@ from desed_task.data.online_scenes import OnlineScenes
 from desed_task.data.resident import build_excerpts
 from desed_task.data.source import Share, Source
 from desed_task.data.stored_source import StoredSource
-from desed_task.embedders import recorded, resolved, with_weights_beside
+from desed_task.embedders.options import resolved
+from desed_task.embedders.weights import recorded, with_weights_beside
 from desed_task.embeddings.ears import Ears
 from desed_task.embeddings.learning import joined_weights
 from desed_task.embeddings.reading import EmbeddingReader

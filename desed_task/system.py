@@ -23,7 +23,8 @@ from desed_task.audio.reading import read_waveform
 from desed_task.clips import ClipSet
 from desed_task.data.mapped import ClipStore
 from desed_task.data.resident import AskedResidence
-from desed_task.embedders import AnyEmbedder, BuiltEmbedder, EmbedderOptions, build_embedders
+from desed_task.embedders.build import AnyEmbedder, BuiltEmbedder, build_embedders
+from desed_task.embedders.options import EmbedderOptions
 from desed_task.embeddings.ears import Ears
 from desed_task.embeddings.learning import Learning
 from desed_task.embeddings.pooling import Listener

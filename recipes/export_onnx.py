@@ -30,7 +30,7 @@ from desed_task.audio.reading import read_waveform
 from desed_task.bundle import MODEL_FILE, Bundle
 from desed_task.chunking import Chunking, ClipPooling
 from desed_task.command_line import RecipeParser, add_scaler_range, run_recipe, scaler_range_of, show
-from desed_task.embedders import described_weights
+from desed_task.embedders.weights import described_weights
 from desed_task.errors import OptionsError
 from desed_task.export import export_bundle
 from desed_task.listening import choose_model, load_any

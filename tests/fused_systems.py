@@ -13,7 +13,8 @@ from typing import Any
 import torch
 
 from desed_task.batch import Inputs
-from desed_task.embedders import BuiltEmbedder, NetworkOptions
+from desed_task.embedders.build import BuiltEmbedder
+from desed_task.embedders.options import NetworkOptions
 from desed_task.experiment import SedOptions, describe
 from desed_task.options import check_options
 from desed_task.system import build_ears, build_model, embedders_of, load_learning

@@ -102,7 +102,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     except Exception as error:  # torch raises a dozen kinds for a file that is not a checkpoint
         reason = " ".join(str(error).split())[:120] or type(error).__name__
         raise CheckpointError(
-            f"{path}: not a readable checkpoint ({reason}); name another, such as an epoch=*.ckpt beside it"
+            f"{path}: not a readable checkpoint ({reason}); name another, or fetch it again"
         ) from None
     return checkpoint if isinstance(checkpoint, dict) else {}
 

@@ -25,8 +25,9 @@ from desed_task.embeddings.layouts import LayoutName, Part
 from desed_task.embeddings.origin import Recording, recording_of
 from desed_task.embeddings.parts import Parts, Plan, difference_of_store
 from desed_task.embeddings.store import store_path
-from desed_task.errors import CorpusError
+from desed_task.errors import CorpusError, OptionsError
 from desed_task.runs.extraction_embedders import Extraction
+from desed_task.training.batch_split import is_out_of_memory
 from desed_task.training.energy import EnergyReading
 
 LOG = logging.getLogger(__name__)
@@ -66,7 +67,7 @@ def _extract_set(parts: Parts, extraction: Extraction, overwrite: bool, energy: 
             blocks: list[dict[Part, NDArray[np.floating]]] = []
             for batch in _batches(parts.clips[number], extraction.batch_size):
                 waveforms, heard = zip(*(next(decoded) for _ in batch), strict=True)
-                blocks.append(extraction.hear(np.stack(waveforms)))
+                blocks.append(_heard(extraction, np.stack(waveforms)))
                 _require_finite(batch, blocks[-1], extraction.layout)
                 recordings.extend(heard)
                 progress.update(len(batch))
@@ -75,6 +76,20 @@ def _extract_set(parts: Parts, extraction: Extraction, overwrite: bool, energy: 
                 energy.flush()
                 read_at = monotonic()
     parts.assemble()
+
+
+def _heard(extraction: Extraction, waveforms: NDArray[np.float32]) -> dict[Part, NDArray[np.floating]]:
+    """What a file holds of a batch; OptionsError where there is no memory for it."""
+    try:
+        return extraction.hear(waveforms)
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        remedy = "lower it" if extraction.batch_size > 1 else "take another device"
+        raise OptionsError(
+            f"--batch_size {extraction.batch_size}: no memory for what the network makes of so many clips at a time on "
+            f"{extraction.device}; {remedy}, and what is extracted is kept"
+        ) from None
 
 
 def _decoded(clip: Clip, sample_rate: int, num_samples: int) -> tuple[Waveform, Recording]:

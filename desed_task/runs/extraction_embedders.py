@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from desed_task.batch import Inputs, send
-from desed_task.embedders import BuiltEmbedder
+from desed_task.embedders.build import BuiltEmbedder
 from desed_task.embeddings.embedder import Embedder, mel_clock
 from desed_task.embeddings.layouts import LAYOUTS, LayoutName, Part, layout_of
 from desed_task.embeddings.store import tokens_of
@@ -152,17 +152,15 @@ def _outputs(embedder: BuiltEmbedder) -> tuple[str, ...]:
 
 
 def size_in_words(path: Path, embedder: BuiltEmbedder) -> str:
-    """What a file holds and takes, and how much it would take in the layout of 2023."""
+    """What a file holds and takes; of frames in the compact layout also what that of 2023 would take."""
     with opened(path) as file:
         layout = layout_of(file)
         rows = layout.rows(file)
         frames, dim = layout.shape(file, "frame", next(iter(rows.values())))
-    published = 0
-    for built in layout_embedders(embedder, "2023").values():
-        shape = built.shape(built.options.features)
-        published += np.dtype(np.float32).itemsize * shape.frames * shape.dim
     num_bytes = path.stat().st_size
-    return (
-        f"{path}: {len(rows)} clips of {frames} x {dim}, layout {layout.name}, {num_bytes / 1e6:.1f} MB; layout 2023 "
-        f"takes {len(rows) * published / 1e6:.1f} MB, {len(rows) * published / num_bytes:.2g} times as much"
-    )
+    words = f"{path}: {len(rows)} clips of {frames} x {dim}, layout {layout.name}, {num_bytes / 1e6:.1f} MB"
+    if layout.name != "compact" or frames == 1:
+        return words
+    shapes = [built.shape(built.options.features) for built in layout_embedders(embedder, "2023").values()]
+    published = len(rows) * np.dtype(np.float32).itemsize * sum(shape.frames * shape.dim for shape in shapes)
+    return f"{words}; layout 2023 takes {published / 1e6:.1f} MB, {published / num_bytes:.2g} times as much"

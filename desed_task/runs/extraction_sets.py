@@ -8,14 +8,9 @@ from pathlib import Path
 
 from desed_task.clips import Clip, ClipSet
 from desed_task.data.online_options import OnlineOptions
-from desed_task.embedders import (
-    ASTEmbedderOptions,
-    BuiltEmbedder,
-    NetworkOptions,
-    PANNsEmbedderOptions,
-    recorded,
-    resolved,
-)
+from desed_task.embedders.build import BuiltEmbedder
+from desed_task.embedders.options import ASTEmbedderOptions, NetworkOptions, PANNsEmbedderOptions, resolved
+from desed_task.embedders.weights import recorded
 from desed_task.embeddings.store import file_name_of
 from desed_task.errors import CorpusError, OptionsError
 from desed_task.experiment import SedOptions, TrainingSource, build_clip_set, build_eval_set

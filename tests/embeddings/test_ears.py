@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from desed_task.batch import Embedding
-from desed_task.embedders import ASTEmbedderOptions, BuiltEmbedder, NetworkOptions, PANNsEmbedderOptions
+from desed_task.embedders.build import BuiltEmbedder
+from desed_task.embedders.options import ASTEmbedderOptions, NetworkOptions, PANNsEmbedderOptions
 from desed_task.embeddings.ears import Ears
 from desed_task.embeddings.embedder import Embedder, Hearing, Network
 from desed_task.errors import CheckpointError, OptionsError

@@ -13,7 +13,8 @@ import torch
 
 from desed_task.batch import Embedding
 from desed_task.clips import Clip, ClipSet
-from desed_task.embedders import EmbedderOptions, build_embedders
+from desed_task.embedders.build import build_embedders
+from desed_task.embedders.options import EmbedderOptions
 from desed_task.embeddings import extracted
 from desed_task.embeddings.extracted import ExtractedEmbedder, ExtractedOptions, MeansOfPatches
 from desed_task.embeddings.store import StoredForm

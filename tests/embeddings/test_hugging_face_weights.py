@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 
 from desed_task.batch import Inputs
-from desed_task.embedders import ASTEmbedderOptions, BuiltEmbedder, PANNsEmbedderOptions
+from desed_task.embedders.build import BuiltEmbedder
+from desed_task.embedders.options import ASTEmbedderOptions, PANNsEmbedderOptions
 from desed_task.errors import CheckpointError
 from desed_task.features.kaldi import KaldiOptions
 from desed_task.models.ast import AST, ASTOptions

@@ -10,7 +10,8 @@ from fused_systems import AST, CNN14, RATE, SECONDS, write_weights
 from torch import nn
 
 from desed_task.batch import Inputs
-from desed_task.embedders import BuiltEmbedder, NetworkOptions
+from desed_task.embedders.build import BuiltEmbedder
+from desed_task.embedders.options import NetworkOptions
 from desed_task.embeddings.ears import Ears
 from desed_task.embeddings.embedder import Network
 from desed_task.embeddings.pruning import LeftOut, parameters_in_use, prune

@@ -17,12 +17,8 @@ import torch
 from published_names import as_hugging_face, ast, cnn14, filled, frontend, pann_file, saved
 from torch import Tensor, nn
 
-from desed_task.embedders import (
-    ASTEmbedderOptions,
-    BuiltEmbedder,
-    NetworkOptions,
-    PANNsEmbedderOptions,
-)
+from desed_task.embedders.build import BuiltEmbedder
+from desed_task.embedders.options import ASTEmbedderOptions, NetworkOptions, PANNsEmbedderOptions
 from desed_task.errors import CheckpointError
 from desed_task.features.panns import PANNsOptions
 from desed_task.models.ast import ASTOptions

@@ -10,7 +10,9 @@ import soundfile
 import torch
 
 from desed_task.audio.reading import read_waveform
-from desed_task.embedders import ASTEmbedderOptions, BuiltEmbedder, PANNsEmbedderOptions, recorded
+from desed_task.embedders.build import BuiltEmbedder
+from desed_task.embedders.options import ASTEmbedderOptions, PANNsEmbedderOptions
+from desed_task.embedders.weights import recorded
 from desed_task.embeddings.origin import Origin, recording_of
 from desed_task.embeddings.pooling import Listener
 from desed_task.embeddings.store import weights_of_stores

@@ -10,13 +10,9 @@ import pytest
 from published_names import ast, filled, saved
 
 from desed_task.data.fetch import weights as files
-from desed_task.embedders import (
-    ASTEmbedderOptions,
-    BuiltEmbedder,
-    NetworkOptions,
-    PANNsEmbedderOptions,
-    recorded,
-)
+from desed_task.embedders.build import BuiltEmbedder
+from desed_task.embedders.options import ASTEmbedderOptions, NetworkOptions, PANNsEmbedderOptions
+from desed_task.embedders.weights import recorded
 from desed_task.errors import CheckpointError, FetchError
 from desed_task.features.kaldi import KaldiOptions
 from desed_task.features.panns import PANNsOptions

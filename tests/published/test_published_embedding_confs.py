@@ -10,7 +10,7 @@ import pytest
 from published_embeddings import panns_tree, pretrained_tree
 from published_shapes import published_tree, write_conf
 
-from desed_task.embedders import ASTEmbedderOptions, NetworkOptions, PANNsEmbedderOptions
+from desed_task.embedders.options import ASTEmbedderOptions, NetworkOptions, PANNsEmbedderOptions
 from desed_task.embeddings.extracted import ExtractedOptions
 from desed_task.errors import DesedTaskError, OptionsError
 from desed_task.experiment import SedOptions

@@ -20,10 +20,12 @@ from training_process import Brakes, training
 from training_scenes import write_training
 
 from desed_task.audio.reading import write_waveform
-from desed_task.embedders import BuiltEmbedder, NetworkOptions
+from desed_task.embedders.build import BuiltEmbedder
+from desed_task.embedders.options import NetworkOptions
 from desed_task.embeddings import parts
 from desed_task.errors import CorpusError, DesedTaskError, OptionsError
 from desed_task.formats.dcase import read_durations, write_durations
+from desed_task.runs.extraction_embedders import Extraction
 from recipes import train_sed
 from recipes.extract_embeddings import main
 
@@ -33,7 +35,7 @@ FUSED = (
     "model: {fusion: {ways: {e: aligned}}}\n"
 )
 # Of 2 s: 25 embedding frames of 80 ms; the third block of a Cnn14 of width .05 has 13 channels x 8 bands.
-FRAMES, DIM, GLOBAL_DIM = 25, 104, 104
+FRAMES, DIM, GLOBAL_DIM = 25, 104, 102
 CLIPS = {"scenes_train": 8, "scenes_weak": 4, "scenes_unlabeled": 4, "scenes_validation": 3, "scenes_test": 4}
 
 
@@ -118,6 +120,36 @@ def test_what_is_there_is_left_alone(conf: Path, store: Path, capsys: pytest.Cap
     said = capsys.readouterr().out
     assert f"scenes_test.hdf5: 4 clips of {FRAMES} x {DIM}, layout compact" in said
     assert f"--set embedders.e.mode=stored --set embedders.e.store={store}" in said
+
+
+def test_of_what_is_said_of_whole_clips_no_frames_are_counted(
+    conf: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    of_clips = ("embedders.e.output=global", "model.fusion.ways.e=global")
+    run(conf, tmp_path, "--sets", "scenes_test", *(word for key in of_clips for word in ("--set", key)))
+    said = capsys.readouterr().out
+    assert f"scenes_test.hdf5: 4 clips of 1 x {GLOBAL_DIM}, layout compact" in said and "times as much" not in said
+
+
+def test_without_memory_it_says_what_to_lower_and_keeps_what_is_extracted(
+    conf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parts, "PART_CLIPS", 2)
+    hear, heard_before = Extraction.hear, []
+
+    def hear_once(extraction: Extraction, waveforms: np.ndarray) -> Any:
+        if heard_before:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        heard_before.append(len(waveforms))
+        return hear(extraction, waveforms)
+
+    argv = ["--sets", "scenes_test", "--batch_size", "2"]
+    with monkeypatch.context() as patched, pytest.raises(OptionsError, match=r"--batch_size 2: no memory .*lower it"):
+        patched.setattr(Extraction, "hear", hear_once)
+        run(conf, tmp_path, *argv)
+    assert [path.name for path in (tmp_path / "e" / "scenes_test.hdf5.parts").glob("*.npz")] == ["00000.npz"]
+    run(conf, tmp_path, *argv)
+    assert (tmp_path / "e" / "scenes_test.hdf5").is_file()
 
 
 @pytest.mark.parametrize("layout", ["2022", "2023"])

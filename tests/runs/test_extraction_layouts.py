@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from desed_task.batch import Inputs
-from desed_task.embedders import ASTEmbedderOptions, BuiltEmbedder, NetworkOptions, PANNsEmbedderOptions
+from desed_task.embedders.build import BuiltEmbedder
+from desed_task.embedders.options import ASTEmbedderOptions, NetworkOptions, PANNsEmbedderOptions
 from desed_task.embeddings.layouts import LayoutName
 from desed_task.embeddings.pooling import Listener
 from desed_task.features.logmel import LogMelOptions

@@ -1,12 +1,4 @@
-"""Embedders of a conf: what there is to choose from, and how one is built from its options.
-
-    panns, ast   the published networks, with their front-ends; weights as published
-    network      any front-end and model of ours, with weights as published or of a training
-    tagger       a checkpoint of a tagging recipe, whose front-end and model it says itself
-    extracted    what another program extracted from every clip, of a network that is not here (BEATs)
-
-`resolved` makes a `network` of a tagger, so that what a detector's checkpoint stores needs no other file to be read.
-"""
+"""An embedder, built from its options: what it hears, its network, what a store of its embeddings holds."""
 
 from __future__ import annotations
 
@@ -14,182 +6,32 @@ import json
 import logging
 from collections.abc import Mapping
 from math import ceil
-from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import Any
 
 import torch
-from pydantic import Field, TypeAdapter
 from torch import Tensor, nn
 
 from desed_task.clips import ClipSet
-from desed_task.data.fetch.weights import fetch_weights
-from desed_task.embeddings.base_options import BaseEmbedderOptions
+from desed_task.embedders.options import NetworkOptions, resolved
+from desed_task.embedders.weights import required_weights
 from desed_task.embeddings.embedder import Embedder, Hearing, Network, mel_clock, shape_heard
 from desed_task.embeddings.extracted import ExtractedEmbedder, ExtractedOptions
 from desed_task.embeddings.origin import Origin
 from desed_task.embeddings.pooling import Listener, Pooling, pooling_of
 from desed_task.embeddings.pruning import parameters_in_use, prune
 from desed_task.embeddings.reading import EmbeddingReader
-from desed_task.embeddings.store import StoredForm, open_embeddings, weights_of_stores
-from desed_task.embeddings.weight_files import found_beside, require_weights, sha256_of
+from desed_task.embeddings.store import StoredForm, open_embeddings
+from desed_task.embeddings.weight_files import sha256_of
 from desed_task.errors import CheckpointError, OptionsError
-from desed_task.features.kaldi import KaldiOptions
-from desed_task.features.panns import PANNsOptions
 from desed_task.models.ast import ASTOptions
-from desed_task.models.cnn14 import Cnn14Options
 from desed_task.models.embedding import EmbeddingShape
 from desed_task.models.tagger import InputShape
-from desed_task.published.checkpoint import read_checkpoint
-from desed_task.published.hugging_face import fetched_folder
 from desed_task.published.taggers import InitialWeights, load_initial
-from desed_task.published.weights import published_weights
-from desed_task.training.run_folder import find_checkpoint
-from desed_task.variants import FRONTENDS, MODELS, Features, Model
+from desed_task.variants import FRONTENDS, MODELS
 
 LOG = logging.getLogger(__name__)
-AUDIOSET_CLASSES = 527
 # At the end of a clip: a patch of AST.
 _FRAMES_THAT_MAY_LACK = 16
-# Where a checkpoint of ours says how it was made.
-_DESCRIPTION = "desed_task"
-
-
-class NetworkOptions(BaseEmbedderOptions):
-    """Any network with embeddings, its front-end and its weights."""
-
-    name: Literal["network"] = "network"
-    features: Features = Field(description="From a waveform to what the network hears.")
-    model: Model = Field(description="The network.")
-    num_classes: int = Field(AUDIOSET_CLASSES, ge=1, description="Classes of its head.")
-    clip_seconds: float | None = Field(None, gt=0, description="Length of what it learned from; null: the detector's.")
-    weights: Path | None = Field(
-        None, description="File of its weights, Hugging Face folder or hub id; null: as published (panns, ast)."
-    )
-    sha256: str | None = Field(
-        None,
-        pattern="^[0-9a-f]{64}$",
-        description="Of that file; written down when a training begins, asked for after.",
-    )
-
-
-class PublishedOptions(NetworkOptions):
-    """A network whose weights were published."""
-
-    weights_dir: Path = Field(
-        Path("pretrained"), description="Folder that published weights are fetched into, where weights is null."
-    )
-
-
-class PANNsEmbedderOptions(PublishedOptions):
-    """A PANN: Cnn14 at 16 kHz, as the DESED baselines listen to it."""
-
-    name: Literal["panns"] = "panns"  # type: ignore[assignment]
-    features: PANNsOptions = Field(PANNsOptions(sample_rate=16000), description="Its front-end; 32000 Hz is Cnn14's.")
-    model: Cnn14Options = Field(Cnn14Options(), description="The network.")
-
-
-class ASTEmbedderOptions(PublishedOptions):
-    """AST, trained on AudioSet."""
-
-    name: Literal["ast"] = "ast"  # type: ignore[assignment]
-    features: KaldiOptions = Field(KaldiOptions(target_frames=1024, std_scale=2), description="Its front-end.")
-    model: ASTOptions = Field(ASTOptions(), description="The network.")
-
-
-class TaggerOptions(BaseEmbedderOptions):
-    """A tagger of a tagging recipe."""
-
-    name: Literal["tagger"] = "tagger"
-    checkpoint: Path = Field(description="Its checkpoint, or its run folder.")
-
-
-EmbedderOptions = Annotated[
-    PANNsEmbedderOptions | ASTEmbedderOptions | NetworkOptions | TaggerOptions | ExtractedOptions,
-    Field(discriminator="name"),
-]
-
-
-def resolved(options: Any) -> NetworkOptions | ExtractedOptions:
-    """The same without need of other files: of a tagger, what its checkpoint says; CheckpointError when it is none."""
-    if not isinstance(options, TaggerOptions):
-        assert isinstance(options, NetworkOptions | ExtractedOptions)
-        return options
-    path = find_checkpoint(options.checkpoint)
-    if not path.is_file():
-        raise CheckpointError(f"{path}: no such checkpoint; name that of the tagger, or its run folder")
-    described = read_checkpoint(path).get(_DESCRIPTION)
-    if not isinstance(described, dict) or described.get("task") != "tagging":
-        raise CheckpointError(f"{path}: no tagger of recipes/train_tagging.py; name one, or take network")
-    stored = described["options"]
-    return NetworkOptions(
-        name="network",
-        output=options.output,
-        mode=options.mode,
-        learning_rate=options.learning_rate,
-        store=options.store,
-        features=TypeAdapter(Features).validate_python(stored["features"]),
-        model=TypeAdapter(Model).validate_python(stored["model"]),
-        num_classes=len(stored["labels"]),
-        clip_seconds=stored["data"]["clip_seconds"],
-        weights=path,
-    )
-
-
-def recorded(options: NetworkOptions | ExtractedOptions) -> NetworkOptions | ExtractedOptions:
-    """The same with the sha256 of its weights, for a training that begins.
-
-    CheckpointError when they are not there, which mode stored need not have (then it is what the stores say), or not
-    those with the conf's sha256.
-    """
-    if isinstance(options, ExtractedOptions):
-        return options
-    if options.mode == "stored" and not _has_weights(options):
-        assert options.store is not None, "mode stored has a store"
-        return options.model_copy(update={"sha256": options.sha256 or weights_of_stores(options.store) or None})
-    weights = _weights_of(options)
-    return options.model_copy(update={"sha256": sha256_of(weights)})
-
-
-def described_weights(options: Any) -> dict[str, str | None]:
-    """Which file the weights of an embedder are from, for those who will not have the file."""
-    known = resolved(options)
-    if isinstance(known, ExtractedOptions):
-        return {"mode": known.mode, "file": None, "sha256": None}
-    if known.sha256 is None and known.mode != "learning":
-        known = cast(NetworkOptions, recorded(known))
-    file = None if known.weights is None else known.weights.name
-    return {"mode": known.mode, "file": file, "sha256": known.sha256}
-
-
-def with_weights_beside(options: Any, folder: Path) -> Any:
-    """The same with weights that lie in `folder` and not where they were."""
-    if not isinstance(options, NetworkOptions) or options.weights is None:
-        return options
-    return options.model_copy(update={"weights": found_beside(options.weights, folder)})
-
-
-def _has_weights(options: NetworkOptions) -> bool:
-    return options.weights is not None and options.weights.exists()
-
-
-def _weights_of(options: NetworkOptions) -> Path:
-    """Where the weights are: what the conf names, else the published file, which is fetched and verified.
-
-    CheckpointError when they are not there, or others than the options say; FetchError when they cannot be had.
-    """
-    path = _published_file(options) if options.weights is None else fetched_folder(options.weights)
-    require_weights(path, options.sha256)
-    return path
-
-
-def _published_file(options: NetworkOptions) -> Path:
-    published = published_weights(options.model, options.features)
-    if published is None or not isinstance(options, PublishedOptions):
-        raise CheckpointError(
-            f"embedders: no weights are named for {options.name} and none are published of this network; set weights "
-            f"to their file"
-        )
-    return fetch_weights(published, options.weights_dir)
 
 
 class BuiltEmbedder:
@@ -227,7 +69,7 @@ class BuiltEmbedder:
 
         A head that is missing, or of other classes, matters only for an embedding that is made of it.
         """
-        network, weights = self.network(), _weights_of(self.options)
+        network, weights = self.network(), required_weights(self.options)
         loaded = load_initial(network.network, weights, self.options.features)
         self._require_head(loaded)
         LOG.info("embedder %s: %s", self.options.name, loaded)
