@@ -28,7 +28,7 @@ from pathlib import Path, PurePath
 from typing import Any, cast
 
 from desed_task.errors import EventTableError
-from desed_task.soundscapes.render import PEAK_LIMIT
+from desed_task.soundscapes.render import PEAK_LIMIT, SCAPER_PEAK_LIMIT
 from desed_task.soundscapes.scaper import LevelMeasure, Role, ScaperEvent, ScaperScene
 from desed_task.soundscapes.scene import PlacedEvent, Scene
 from desed_task.soundscapes.soundbank import Sound
@@ -39,7 +39,7 @@ JAMS_VERSION = "0.3.5"
 _SCAPER_SAMPLE_RATE, _SCAPER_FADE_SECONDS = 44_100, 0.01
 _LONGEST_SECONDS, _LOWEST_RATE, _HIGHEST_RATE = 86_400.0, 8_000, 192_000
 _LARGEST_FACTOR = 10
-_FULL_SCALE = 1.0
+_FOR_SCAPER = {"fix_clipping": True, "protected_labels": [], "fg_path": ".", "bg_path": "."}
 _ROLES = ("foreground", "background")
 
 
@@ -79,7 +79,8 @@ def read_jams(path: Path) -> ScaperScene:
         level_measure=_level_measure(ours, path),
         min_event_seconds=_number(ours, "min_event_seconds", f"{path}: sandbox.desed_task", 0.0),
         same_class_gap_seconds=None if gap < 0 else gap,
-        peak_limit=PEAK_LIMIT if ours else _FULL_SCALE if scaper.get("fix_clipping") else None,
+        peak_limit=_peak_limit(scaper, ours),
+        whole_samples=bool(ours),
     )
 
 
@@ -88,7 +89,7 @@ def write_jams(scene: Scene, path: Path, audio_path: str, root: Path | None = No
     annotation = {
         "annotation_metadata": _annotation_metadata(),
         "namespace": NAMESPACE,
-        "data": [_background(scene, root), *(_foreground(placed, scene.sample_rate, root) for placed in scene.placed)],
+        "data": [_background(scene, root), *(_foreground(placed, scene, root) for placed in scene.placed)],
         "sandbox": {"scaper": _scaper_sandbox(scene, audio_path), "desed_task": _own_sandbox(scene)},
         "time": 0,
         "duration": scene.duration,
@@ -164,6 +165,13 @@ def _read_observation(row: Any, scene_duration: float, place: str) -> ScaperEven
     return event
 
 
+def _peak_limit(scaper: Mapping[str, Any], ours: Mapping[str, Any]) -> float | None:
+    """Beyond which a mixture is scaled down: ours always, Scaper's where it was asked to."""
+    if ours.get("level_measure") == "rms":
+        return PEAK_LIMIT
+    return SCAPER_PEAK_LIMIT if scaper.get("fix_clipping") else None
+
+
 def _level_measure(ours: Mapping[str, Any], path: Path) -> LevelMeasure:
     measure = ours.get("level_measure", "lufs")
     if measure not in ("lufs", "rms"):
@@ -194,12 +202,15 @@ def _text(section: Mapping[str, Any], key: str, place: str) -> str:
     return value
 
 
-def _foreground(placed: PlacedEvent, sample_rate: int, root: Path | None) -> dict[str, Any]:
+def _foreground(placed: PlacedEvent, scene: Scene, root: Path | None) -> dict[str, Any]:
     """An observation: tape speed is stretch and shift at once, so `time_stretch` and `pitch_shift` hold both."""
     varied = placed.variation
     pitch = varied.pitch_semitones + 12 * math.log2(varied.speed)
     stretched = varied.time_stretch / varied.speed
-    onset, duration = placed.onset_sample / sample_rate, placed.heard_samples / sample_rate
+    sample_rate, duration = scene.sample_rate, placed.heard_samples / scene.sample_rate
+    onset = placed.onset_sample / sample_rate
+    if scene.levels == "lufs" and int(onset * sample_rate) < placed.onset_sample:
+        onset = math.nextafter(onset, math.inf)  # Scaper rounds the product down
     value = {
         "label": placed.sound.event_label,
         "source_file": _source_file(placed.sound, root),
@@ -252,6 +263,8 @@ def _scaper_sandbox(scene: Scene, audio_path: str) -> dict[str, Any]:
         "reverb": None,
         "audio_path": audio_path,
         "ref_db_change": 0,
+        # What Scaper needs to render the scene itself, in the soundbank's folder; it can where levels are its own.
+        **(_FOR_SCAPER if scene.levels == "lufs" else {}),
     }
 
 

@@ -1,9 +1,10 @@
 """Which classes the events of one scene have.
 
 Three ways: every event draws from all classes (by weight); a scene first draws a few classes, of which its events then
-are (`classes_per_scene: 1` gives the unimodal scenes of GISE-51, Yadav & Foster 2021); or a table of co-occurrence, as
-the generation of DESED uses it (Turpault et al. 2019): the table draws the class of the first event, and that class
-says how many further events there are and of which classes.
+are (with `classes_per_scene: 1` of one); or a table of co-occurrence, as the generation of DESED uses it (Turpault et
+al. 2019): the table draws the class of the first event, and that class says how many further events there are and of
+which classes. The "unimodal" in the names of GISE-51's mixtures (Yadav & Foster 2021) says nothing of that: its events
+are drawn from all classes.
 
 A table may stand in the conf, or in a YAML or JSON file of its own that the conf names. The published files are read as
 they are, except that their generator draws fewer than `max_events` further events, and here it is the most.

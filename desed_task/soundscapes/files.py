@@ -13,9 +13,11 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from desed_task.errors import OptionsError
 from desed_task.options import Options
 
 _CLIP_NAME = re.compile(r"[A-Za-z0-9_-]+")
+_ONE_NAME = "gives two scenes one name; put {index} into it, or {block} and {within} with something between them"
 AudioFormat = Literal["wav", "flac"]
 
 
@@ -49,10 +51,7 @@ class FilesOptions(Options):
             if _CLIP_NAME.fullmatch(name) is None:
                 raise ValueError(f"clip_name: {name!r} becomes a file; use letters, digits, _ and - alone")
         if len(set(names)) < len(names):
-            raise ValueError(
-                f"clip_name {self.clip_name!r} gives two scenes one name; put {{index}} into it, or {{block}} and "
-                f"{{within}} with something between them"
-            )
+            raise ValueError(f"clip_name {self.clip_name!r} {_ONE_NAME}")
         return self
 
     def name_of(self, part: str, index: int) -> str:
@@ -61,5 +60,8 @@ class FilesOptions(Options):
         return self.clip_name.format(part=part, index=index, block=block, within=within)
 
     def names_of(self, part: str, num_scenes: int) -> list[str]:
-        """The names of a part's clips, in order."""
-        return [self.name_of(part, index) for index in range(num_scenes)]
+        """The names of a part's clips, in order. OptionsError where two of them are the same."""
+        names = [self.name_of(part, index) for index in range(num_scenes)]
+        if len(set(names)) < num_scenes:
+            raise OptionsError(f"files.clip_name {self.clip_name!r} {_ONE_NAME}")
+        return names

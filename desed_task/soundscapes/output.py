@@ -1,4 +1,4 @@
-"""The folder that receives generated soundscapes, and whether what is in it may stay.
+"""The folder that receives what is made, soundscapes or recordings, and whether what is in it may stay.
 
 The options that made a folder are written into it first. A folder that was made by other options, or that holds
 anything of somebody else, is refused.
@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from desed_task.soundscapes.files import AudioFormat
 
 OPTIONS_FILE = "soundscapes.yaml"
 RENDERING_FILE = "from_jams.yaml"
+STRIPPING_FILE = "strip_silence.yaml"
 
 
 class Rendering(Options):
@@ -38,53 +41,71 @@ def open_output_dir(output_dir: Path, options: SoundscapesOptions, overwrite: bo
 
     Only a folder that holds an options file of ours is ever overwritten, and in it only the parts that file lists.
     """
-    path = output_dir / OPTIONS_FILE
-    if not path.is_file():
-        if output_dir.exists() and (not output_dir.is_dir() or any(output_dir.iterdir())):
-            raise DesedTaskError(
-                f"{output_dir}: is not empty and has no {OPTIONS_FILE}, so it is not ours; choose another --output_dir"
-            )
-        output_dir.mkdir(parents=True, exist_ok=True)
-        _write_options(options, path)
-        return
-    made_by = _read_plain(path)
-    difference = _first_difference(_with_later_keys(made_by, SoundscapesOptions), _plain(options))
-    if overwrite:
-        for part in filter(is_part_name, made_by.get("parts", {})):
-            shutil.rmtree(output_dir / part, ignore_errors=True)
-        _write_options(options, path)
-    elif difference is not None:
-        raise DesedTaskError(
-            f"{output_dir}: was made by other options ({difference}); choose another --output_dir, or replace it with "
-            f"--overwrite"
-        )
+
+    def parts_of(made_by: Mapping[str, Any]) -> Iterable[str]:
+        return filter(is_part_name, made_by.get("parts", {}))
+
+    _open(_Folder(output_dir, OPTIONS_FILE, "made by other options", parts_of), options, overwrite)
 
 
 def open_rendering_dir(output_dir: Path, rendering: Rendering, overwrite: bool) -> None:
     """Make the folder for scenes of JAMS files; DesedTaskError when it holds anything else and not `overwrite`."""
-    path = output_dir / RENDERING_FILE
+
+    def everything(_: Mapping[str, Any]) -> Iterable[str]:
+        return ("audio", "soundscapes.tsv", "durations.tsv", "sources.tsv")
+
+    _open(_Folder(output_dir, RENDERING_FILE, "rendered from other files", everything), rendering, overwrite)
+
+
+def open_stripped_dir(output_dir: Path, stripping: Options) -> None:
+    """Make the folder for recordings without silence; DesedTaskError when it holds anything else."""
+    _open(_Folder(output_dir, STRIPPING_FILE, "made by other options", None), stripping, overwrite=False)
+
+
+@dataclass(frozen=True)
+class _Folder:
+    """A folder, the file in it that says what it was made by, and what is removed to make it anew (None: it is not)."""
+
+    path: Path
+    options_file: str
+    made_differently: str
+    outdated: Callable[[Mapping[str, Any]], Iterable[str]] | None
+
+
+def _open(folder: _Folder, options: Options, overwrite: bool) -> None:
+    path = folder.path / folder.options_file
     if not path.is_file():
-        if output_dir.exists() and (not output_dir.is_dir() or any(output_dir.iterdir())):
+        if folder.path.exists() and (not folder.path.is_dir() or any(folder.path.iterdir())):
             raise DesedTaskError(
-                f"{output_dir}: is not empty and has no {RENDERING_FILE}, so it is not ours; choose another "
-                f"--output_dir"
+                f"{folder.path}: is not empty and has no {folder.options_file}, so it is not ours; choose another "
+                f"folder for the output"
             )
-        output_dir.mkdir(parents=True, exist_ok=True)
-    elif overwrite:
-        shutil.rmtree(output_dir / "audio", ignore_errors=True)
-        for table in ("soundscapes.tsv", "durations.tsv", "sources.tsv"):
-            (output_dir / table).unlink(missing_ok=True)
+        folder.path.mkdir(parents=True, exist_ok=True)
+        _write_options(options, path)
+        return
+    made_by = _read_plain(path)
+    if overwrite and folder.outdated is not None:
+        for name in folder.outdated(made_by):
+            _remove(folder.path / name)
+        _write_options(options, path)
+        return
+    difference = _first_difference(_with_later_keys(made_by, type(options)), _plain(options))
+    if difference is not None:
+        replacing = ", or replace it with --overwrite" if folder.outdated is not None else ""
+        raise DesedTaskError(
+            f"{folder.path}: was {folder.made_differently} ({difference}); choose another folder for the output"
+            f"{replacing}"
+        )
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
     else:
-        difference = _first_difference(_with_later_keys(_read_plain(path), Rendering), _plain(rendering))
-        if difference is not None:
-            raise DesedTaskError(
-                f"{output_dir}: was rendered from other files ({difference}); choose another --output_dir, or replace "
-                f"it with --overwrite"
-            )
-    write_options(rendering, path)
+        path.unlink(missing_ok=True)
 
 
-def _write_options(options: SoundscapesOptions, path: Path) -> None:
+def _write_options(options: Options, path: Path) -> None:
     unfinished = path.with_name(path.name + ".partial")
     write_options(options, unfinished)
     unfinished.replace(path)

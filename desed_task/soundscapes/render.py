@@ -4,8 +4,8 @@ The background is set to its level; each event is cut, varied, faded, reverberat
 to its SNR over the background (measured from its onset to its offset; a tail after that is not counted). Should the
 sum exceed full scale, the whole mixture is scaled down: levels keep their relations and nothing clips.
 
-Scenes whose levels are LUFS are set to them, and faded, as Scaper does both: measured before the fades (a sound under
-half a second is repeated until it is that long), and faded along a quarter of a sine.
+Scenes whose levels are LUFS are set to them, faded and kept from clipping as Scaper does it: measured before the fades
+(a sound under half a second is repeated until it is that long), faded along a quarter of a sine, scaled to a peak of 1.
 """
 
 from __future__ import annotations
@@ -23,18 +23,20 @@ from desed_task.soundscapes.soundbank import Soundbank
 from desed_task.soundscapes.variation import apply_variation
 
 PEAK_LIMIT = 0.98
+SCAPER_PEAK_LIMIT = 1.0
 # What is fainter counts as silence, which no gain makes audible.
 SILENT_RMS = 1e-9
 
 
 def render_scene(scene: Scene, soundbank: Soundbank) -> tuple[Waveform, list[Event]]:
-    """The mixture (samples,) in [-PEAK_LIMIT, PEAK_LIMIT], and its events."""
+    """The mixture (samples,) within its peak limit, and its events."""
     background, stems = render_stems(scene, soundbank)
     mixture = background.copy()
     for placed, stem in zip(scene.placed, stems, strict=True):
         mixture[placed.onset_sample : placed.onset_sample + len(stem)] += stem
     peak = float(np.abs(mixture).max())
-    return mixture * np.float32(min(1.0, PEAK_LIMIT / max(peak, PEAK_LIMIT))), scene.events()
+    limit = PEAK_LIMIT if scene.levels == "rms" else SCAPER_PEAK_LIMIT
+    return mixture * np.float32(min(1.0, limit / max(peak, limit))), scene.events()
 
 
 def render_stems(scene: Scene, soundbank: Soundbank) -> tuple[Waveform, list[Waveform]]:

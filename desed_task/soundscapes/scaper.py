@@ -4,7 +4,8 @@ An event is the part [source_time, source_time + event_duration) of its file, re
 `time_stretch` times its length, set to ref_db + snr in LUFS (a sound under half a second is repeated until it is that
 long before it is measured), then faded in and out along a quarter of a sine, and added from its onset on. The ends of
 an excerpt and the onset are rounded down to samples. The background is repeated to the length of the scene and set to
-ref_db. A mixture beyond full scale is scaled down where its file asks for that, to a peak of 1 (ours: of 0.98).
+ref_db. A mixture beyond full scale is scaled down where its file asks for that, to a peak of 1 (of 0.98 where the scene
+is ours and its levels are RMS).
 
 A reverb is laid over the whole mixture. Compared with audio of Scaper 1.6.5, what is neither stretched nor shifted
 agrees to the rounding of PCM 16. What cannot be the same: Scaper stretches and shifts with SoX, we with Signalsmith
@@ -60,7 +61,7 @@ class ScaperEvent:
 
 @dataclass(frozen=True)
 class ScaperScene:
-    """What one JAMS file describes."""
+    """What one JAMS file describes. whole_samples: its times are those of samples, as ours are; Scaper rounds down."""
 
     duration: float
     sample_rate: int
@@ -73,11 +74,16 @@ class ScaperScene:
     min_event_seconds: float = 0.0
     same_class_gap_seconds: float | None = None
     peak_limit: float | None = None
+    whole_samples: bool = False
 
     @property
     def num_samples(self) -> int:
         """Length of the rendered scene."""
         return round(self.duration * self.sample_rate)
+
+    def sample_at(self, seconds: float, sample_rate: int) -> int:
+        """The sample that a time falls on."""
+        return math.floor(seconds * sample_rate + (_ROUNDING if self.whole_samples else 0.0))
 
     def events(self) -> list[Event]:
         """The annotation, sorted by onset: the foreground, by the rules of whoever drew the scene."""
@@ -128,7 +134,7 @@ def render_scaper_scene(scene: ScaperScene, soundbank: Soundbanks) -> Waveform:
         if placed.role == "background":
             mixture += render_background(placed, scene, soundbank)
         else:
-            first = math.floor(placed.onset * scene.sample_rate + _ROUNDING)
+            first = scene.sample_at(placed.onset, scene.sample_rate)
             heard = render_event(placed, scene, soundbank)[: len(mixture) - first]
             mixture[first : first + len(heard)] += heard
     peak = float(np.abs(mixture).max(initial=0.0))
@@ -186,8 +192,8 @@ def _read_excerpt(placed: ScaperEvent, scene: ScaperScene, soundbank: Soundbanks
     """Cut at the file's own rate, then resampled, as Scaper does."""
     path = find_source(placed, soundbank)
     rate = check_header(path).sample_rate
-    first = math.floor(placed.source_time * rate + _ROUNDING)
-    last = math.floor((placed.source_time + placed.event_duration) * rate + _ROUNDING)
+    first = scene.sample_at(placed.source_time, rate)
+    last = scene.sample_at(placed.source_time + placed.event_duration, rate)
     excerpt = read_waveform(path, rate)[first:last]
     if not len(excerpt):
         raise CorpusError(f"{path}: ends before source_time {placed.source_time:g} s; it is not the file of the JAMS")
@@ -196,7 +202,7 @@ def _read_excerpt(placed: ScaperEvent, scene: ScaperScene, soundbank: Soundbanks
 
 def _faded(waveform: Waveform, scene: ScaperScene) -> Waveform:
     fades = (scene.fade_in_seconds, scene.fade_out_seconds)
-    return sine_faded(waveform, *(math.floor(seconds * scene.sample_rate + _ROUNDING) for seconds in fades))
+    return sine_faded(waveform, *(scene.sample_at(seconds, scene.sample_rate) for seconds in fades))
 
 
 def _at_level(waveform: Waveform, snr_db: float, scene: ScaperScene) -> Waveform:

@@ -54,7 +54,7 @@ class SceneOptions(Options):
     labels: Annotated[tuple[str, ...], AfterValidator(_label_names)] = Field(description="Classes that may occur.")
     class_weights: dict[str, float] = Field(default={}, description="How often a class is drawn, the others having 1.")
     classes_per_scene: int | None = Field(
-        default=None, ge=1, description="Classes that the events of one scene are of; 1 gives unimodal scenes."
+        default=None, ge=1, description="Classes that the events of one scene are of; null: any."
     )
     co_occurrence: CoOccurrenceTable | None = Field(
         default=None, description="Class -> what occurs with it, or a file of that; replaces counts and weights."

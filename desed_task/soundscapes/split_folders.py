@@ -72,6 +72,8 @@ def build_split_folders_soundbank(
     own = {source for sources in events.values() for source in sources}
     for other in (name for name in options.folders if name != split):
         folder = options.folder_of(root, options.foreground, other)
+        if not folder.is_dir():
+            continue
         sources = {source for of_class in _read_events(options, folder).values() for source in of_class}
         if own & sources:
             raise CorpusError(
@@ -96,5 +98,9 @@ def _read_events(options: SplitFoldersOptions, foreground: Path) -> dict[str, So
 
 def _list_within(folder: Path) -> list[Path]:
     """The recordings of a folder and of those within it."""
-    within = [path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(".")]
-    return sorted(within) or list_recordings(folder)
+    if not folder.is_dir():
+        raise CorpusError(f"{folder}: no such folder; correct soundbank.background (null: they are synthesised)")
+    inner = [path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")]
+    within = [path for each in (folder, *inner) for path in each.iterdir()]
+    recordings = sorted(path for path in within if path.is_file() and not path.name.startswith("."))
+    return recordings or list_recordings(folder)

@@ -14,11 +14,11 @@ from small_soundbank import SCENES, scenes_tree, write_soundbank
 
 from desed_task.audio.reading import read_waveform, write_waveform
 from desed_task.data.dataset import BatchDataset
-from desed_task.data.online_options import OnlineOptions
+from desed_task.data.online_options import OnlineOptions, check_online
 from desed_task.data.online_scenes import OnlineScenes
 from desed_task.data.source import Moment, Share
 from desed_task.encoding import encode_strong
-from desed_task.errors import DesedTaskError
+from desed_task.errors import DesedTaskError, OptionsError
 from desed_task.labels import LabelSet
 from desed_task.options import check_options
 from desed_task.soundscapes.render import render_scene
@@ -152,6 +152,33 @@ def test_measured_impulse_responses_are_read_before_the_first_batch(root: Path, 
     (broken / "hall1.wav").write_bytes(b"no audio")
     with pytest.raises(DesedTaskError, match=r"hall1\.wav: not decodable audio"):
         measured_rooms(root, broken)
+
+
+def test_a_rate_that_is_not_the_features_and_loudness_are_refused(root: Path) -> None:
+    for keys, sentence in (
+        (
+            {"sample_rate": 22_050},
+            r"scenes are mixed at 22050 Hz and features.sample_rate is 16000; make the soundscapes'",
+        ),
+        (
+            {"scene": {**scenes_tree(root, {})["scene"], "levels": "lufs"}},
+            r"scene.levels is lufs, which only recipes/gen",
+        ),
+    ):
+        options = check_options({"name": "online", "soundscapes": {**scenes_tree(root, {}), **keys}}, OnlineOptions)
+        with pytest.raises(OptionsError, match=sentence):
+            check_online(options, 4, LABELS, GRID, clip_seconds=2.0)
+
+
+def test_batches_of_another_rate_hold_what_is_rendered(root: Path) -> None:
+    tree = {"name": "online", "soundscapes": {**scenes_tree(root, {}), "sample_rate": 22_050}}
+    options, grid = check_options(tree, OnlineOptions), FrameGrid(22_050, 441, 4)
+    check_online(options, 4, LABELS, grid, clip_seconds=2.0)
+    online = OnlineScenes(options, "strong", 4, LABELS, grid)
+    waveforms = torch.empty(4, 44_100)
+    online.fill(online.draw(MOMENT, CROPS, range(4)), waveforms)
+    for waveform, scene in zip(waveforms, online.scenes(MOMENT, range(4)), strict=True):
+        assert np.abs(waveform.numpy() - render_scene(scene, online.soundbank)[0]).max() < 1e-5
 
 
 def test_what_is_read_is_what_is_kept(root: Path, tmp_path: Path) -> None:

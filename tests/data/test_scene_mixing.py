@@ -54,6 +54,21 @@ def test_a_mixed_scene_is_the_rendered_one(root: Path, kind: str) -> None:
     assert_as_rendered(scenes, soundbank)
 
 
+def test_so_it_is_at_another_rate(root: Path) -> None:
+    every = {
+        "variation": {"speed": [0.8, 1.2], "tilt_db_per_octave": [-2, 2], "band_db": [-6, 6], "ramp_db": [-6, 6]},
+        "room": {"probability": 0.7},
+    }
+    options = check_options({**scenes_tree(root, every), "sample_rate": 22_050}, SoundscapesOptions)
+    soundbank = options.build_soundbank("train")
+    scenes = [draw_scene(seeded(0, number), options.scene_of("train"), soundbank) for number in range(12)]
+    mixtures = torch.empty((len(scenes), 44_100))
+    mix_scenes(scenes, EventStore(soundbank, soundbank.labels, 44_100, capacity=64), mixtures)
+    for mixture, scene in zip(mixtures.numpy(), scenes, strict=True):
+        assert scene.num_samples == 44_100
+        assert np.abs(mixture - render_scene(scene, soundbank)[0]).max() < TOLERANCE
+
+
 def test_so_it_is_in_measured_rooms(root: Path) -> None:
     room = {"room": {"impulse_responses": str(root / "responses")}}
     scenes, soundbank = drawn(scenes_tree(root, room), 20)

@@ -171,6 +171,36 @@ def test_what_we_write_can_be_rendered_from_the_recordings(tmp_path: Path) -> No
         assert np.allclose(again, render_scene(scene, soundbank)[0], atol=1e-6)
 
 
+@pytest.mark.parametrize(("fix_clipping", "limit"), [(True, 1.0), (False, None)])
+def test_scapers_wish_to_fix_clipping_is_read(tmp_path: Path, fix_clipping: bool, limit: float | None) -> None:
+    scene = read_jams(written(broken(*SCAPER, "fix_clipping", value=fix_clipping), tmp_path))
+    assert (scene.peak_limit, scene.whole_samples) == (limit, False)
+
+
+def test_scenes_in_lufs_of_another_rate_go_out_and_in(tmp_path: Path) -> None:
+    # 30870 / 22050 * 22050 is below 30870, which Scaper would round down to the sample before.
+    dog = Sound("Dog", "d1", "bank/foreground/Dog/d1.wav", 0)
+    placed = (PlacedEvent(dog, 0, 22_050, Variation(), 30_870, 22_050, 40.0),)
+    hall = Sound("background", "hall", "bank/background/hall.wav", 0)
+    scene = Scene(5 * 22_050, hall, -60.0, placed, 220, 1, None, 22_050, "lufs")
+    write_jams(scene, tmp_path / "a.jams", "a.flac", Path("bank"))
+    back = read_jams(tmp_path / "a.jams")
+    assert (back.sample_rate, back.level_measure, back.peak_limit, back.whole_samples) == (22_050, "lufs", 1.0, True)
+    assert back.same_class_gap_seconds is None
+    assert int(back.placed[1].onset * 22_050) == 30_870
+    assert rounded(back.events()) == rounded(scene.events()) == [(1.4, 2.4, "Dog")]
+    scaper = json.loads((tmp_path / "a.jams").read_text())["annotations"][0]["sandbox"]["scaper"]
+    assert (scaper["fix_clipping"], scaper["protected_labels"], scaper["ref_db"]) == (True, [], -60.0)
+
+
+def test_a_scene_that_was_scaled_down_is_scaled_down_again(tmp_path: Path) -> None:
+    dog = Sound("Dog", "d1", "bank/foreground/Dog/d1.wav", 0)
+    hall = Sound("background", "hall", "bank/background/hall.wav", 0)
+    scene = Scene(RATE, hall, -50.0, (PlacedEvent(dog, 0, 800, Variation(), 0, 800, 9.0),), 160, 800, 0.15)
+    write_jams(scene, tmp_path / "a.jams", "a.wav")
+    assert read_jams(tmp_path / "a.jams").peak_limit == 0.98
+
+
 def broken(*keys: str | int, value: object) -> dict[str, Any]:
     """SMALL with one value replaced."""
     tree = deepcopy(SMALL)

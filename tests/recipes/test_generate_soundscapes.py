@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import csv
+import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import soundfile
 import yaml
@@ -234,3 +238,41 @@ def test_a_folder_made_before_an_option_existed_still_counts_as_made_by_the_same
     with caplog.at_level("INFO"):
         generate(folder)
     assert "complete, made by the same options; nothing to do" in caplog.text
+
+
+def test_flac_and_lists_beside_the_audio_for_any_conf(generated: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "flac"
+    generate(folder, "--format", "flac", "--txt")
+    table = read_strong(folder / "test" / "soundscapes.tsv")
+    assert list(table.filenames) == [f"test_{index:05d}.flac" for index in range(3)]
+    for filename in table.filenames:
+        path = folder / "test" / "audio" / filename
+        samples, rate = soundfile.read(path, dtype="int16")
+        wav, _ = soundfile.read(generated / "test" / "audio" / f"{path.stem}.wav", dtype="int16")
+        # libsndfile rounds to 16 bits in its own way for each container.
+        assert rate == 16_000
+        assert np.abs(samples.astype(int) - wav).max() <= 1
+        lines = [line.split("\t") for line in path.with_suffix(".txt").read_text().splitlines()]
+        assert [label for *_, label in lines] == [event.event_label for event in table.of(filename)]
+
+
+@pytest.mark.slow
+def test_a_killed_generation_is_completed_to_the_same(project: Path, tmp_path: Path) -> None:
+    recipe = str(project / "recipes" / "generate_soundscapes.py")
+    command = [sys.executable, recipe, "--num_jobs", "2", *SMALL, "--set=parts.train.num_scenes=60", "--format=flac"]
+    environment = {**os.environ, "PYTHONPATH": str(project)}
+    subprocess.run(
+        [*command, "--output_dir", str(tmp_path / "whole")], check=True, env=environment, capture_output=True
+    )
+    cut = tmp_path / "cut"
+    for num_files in (3, 20, 50):
+        process = subprocess.Popen(
+            [*command, "--output_dir", str(cut)], env=environment, stderr=subprocess.DEVNULL, start_new_session=True
+        )
+        while process.poll() is None and len(list((cut / "train" / "audio").glob("*.flac"))) < num_files:
+            time.sleep(0.02)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        assert not (cut / "train" / "soundscapes.tsv").exists()
+    subprocess.run([*command, "--output_dir", str(cut)], check=True, env=environment, capture_output=True)
+    assert files_of(cut) == files_of(tmp_path / "whole")

@@ -8,7 +8,8 @@ import pytest
 
 from desed_task.options import check_options
 from desed_task.soundscapes.folders import FoldersOptions, build_folders_soundbank
-from desed_task.soundscapes.render import PEAK_LIMIT, render_scene
+from desed_task.soundscapes.loudness import integrated_loudness, measured_loudness, sine_faded
+from desed_task.soundscapes.render import PEAK_LIMIT, render_scene, render_stems
 from desed_task.soundscapes.scene import Scene, SceneOptions, draw_scene
 from desed_task.soundscapes.soundbank import Soundbank
 
@@ -42,6 +43,22 @@ def test_the_snr_in_the_mixture_is_the_one_that_was_drawn(soundbank: Soundbank, 
     heard = (mixture - background)[round(event.onset * 16_000) : round(event.offset * 16_000)]
     assert power_db(background) == pytest.approx(scene.background_db, abs=0.01)
     assert power_db(heard) - power_db(background) == pytest.approx(scene.placed[0].snr_db, abs=0.05)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_levels_in_lufs_are_those_before_the_fades(soundbank: Soundbank, seed: int) -> None:
+    scene = draw(soundbank, seed, levels="lufs", snr_db=[0.0, 20.0], background_db=[-50, -40])
+    background, (stem,) = render_stems(replace(scene, fade_samples=0), soundbank)
+    assert integrated_loudness(background, 16_000) == pytest.approx(scene.background_db, abs=0.01)
+    level = measured_loudness(stem, 16_000)
+    assert level == pytest.approx(scene.background_db + scene.placed[0].snr_db, abs=0.01)
+    _, (faded,) = render_stems(scene, soundbank)
+    assert np.array_equal(faded, sine_faded(stem, scene.fade_samples, scene.fade_samples))
+
+
+def test_a_loud_mixture_in_lufs_peaks_at_full_scale_as_scapers_does(soundbank: Soundbank) -> None:
+    mixture, _ = render_scene(draw(soundbank, 1, levels="lufs", snr_db=[60, 60], background_db=[-40, -40]), soundbank)
+    assert np.abs(mixture).max() == pytest.approx(1.0, abs=1e-6)
 
 
 def test_nothing_but_background_is_heard_outside_the_events(soundbank: Soundbank) -> None:

@@ -100,6 +100,45 @@ def test_a_file_is_found_by_its_name_or_in_scapers_folders(soundbank: Path) -> N
         find_source(replace(BEEP, source_file="/gone/x.wav"), soundbank, "scene_7")
 
 
+def test_a_file_is_found_by_the_end_of_its_path_in_the_first_folder_that_has_it(tmp_path: Path) -> None:
+    published = replace(BEEP, source_file="/home/someone/gise/isolated_events/train/beep/7.wav")
+    other = tmp_path / "noises"
+    for folder in (tmp_path / "events" / "train" / "beep", tmp_path / "events" / "val" / "beep", other):
+        folder.mkdir(parents=True)
+        (folder / "7.wav").touch()
+    assert find_source(published, [other, tmp_path / "events"]) == tmp_path / "events" / "train" / "beep" / "7.wav"
+    assert find_source(published, tmp_path / "events" / "val") == tmp_path / "events" / "val" / "beep" / "7.wav"
+    # A name alone could be that of any other sound.
+    with pytest.raises(CorpusError, match=r"7.wav \(beep\) is not in .*noises or .*none; give the folder"):
+        find_source(published, [other, tmp_path / "none"])
+
+
+def test_times_are_rounded_down_as_scaper_does_and_ours_are_not(soundbank: Path) -> None:
+    # 1.4 * 22050 is 30869.999999999996 in binary.
+    scene = replace(scene_of(), sample_rate=22_050)
+    assert scene.sample_at(1.4, 22_050) == 30_869
+    assert replace(scene, whole_samples=True).sample_at(1.4, 22_050) == 30_870
+
+
+@pytest.mark.parametrize("rate", [8_000, 22_050, 44_100])
+def test_a_scene_is_rendered_at_its_own_rate(soundbank: Path, rate: int) -> None:
+    scene = replace(scene_of(HUM, BEEP), sample_rate=rate)
+    mixture = render_scaper_scene(scene, soundbank)
+    assert len(mixture) == 4 * rate
+    event = render_event(BEEP, scene, soundbank)
+    assert np.argmax(np.abs(np.fft.rfft(event))) * rate / len(event) == pytest.approx(2000, abs=2)
+
+
+def test_clipping_is_fixed_where_it_is_asked_for(soundbank: Path) -> None:
+    loud = scene_of(HUM, replace(BEEP, snr_db=45.0))
+    assert np.abs(render_scaper_scene(loud, soundbank)).max() > 1.3
+    fixed = render_scaper_scene(replace(loud, peak_limit=1.0), soundbank)
+    assert np.abs(fixed).max() == pytest.approx(1.0, abs=1e-6)
+    quiet = scene_of(HUM, BEEP)
+    limited = render_scaper_scene(replace(quiet, peak_limit=1.0), soundbank)
+    assert np.array_equal(limited, render_scaper_scene(quiet, soundbank))
+
+
 def test_a_file_that_ends_too_early_is_refused(soundbank: Path) -> None:
     with pytest.raises(CorpusError, match=r"beep.wav: ends before source_time 9 s"):
         render_event(replace(BEEP, source_time=9.0), scene_of(), soundbank)

@@ -74,6 +74,36 @@ def test_events_lie_within_the_scene_on_whole_milliseconds() -> None:
             assert event.onset * 1000 == pytest.approx(round(event.onset * 1000))
 
 
+@pytest.mark.parametrize("rate", [8_000, 22_050, 44_100])
+def test_at_any_rate_onsets_are_the_samples_of_whole_milliseconds(rate: int) -> None:
+    bank = ToneBank(3.0)
+    bank.sample_rate = rate
+    for scene in scenes(bank, duration_seconds=4.0, max_event_seconds=[1.0, 2.0]):
+        assert (scene.sample_rate, scene.num_samples, scene.duration) == (rate, 4 * rate, 4.0)
+        for placed in scene.placed:
+            assert abs(placed.onset_sample * 1000 / rate % 1 - 0.5) >= 0.5 - 1000 / rate / 2 - 1e-9
+            assert placed.onset_sample + placed.heard_samples <= 4 * rate
+            assert 0.95 * rate < placed.heard_samples <= 2 * rate
+
+
+def test_onsets_that_are_pushed_back_pile_up_where_the_event_ends_with_the_scene() -> None:
+    # An event of 2 s in 4 s: half of the onsets drawn over the scene lie behind 2 s, the latest that fits.
+    keys = {"duration_seconds": 4.0, "num_events": [1, 1], "max_event_seconds": [2.0, 2.0]}
+    pushed = [scene.events()[0].onset for scene in scenes(ToneBank(2.0), count=400, onsets="pushed_back", **keys)]
+    even = [scene.events()[0].onset for scene in scenes(ToneBank(2.0), count=400, **keys)]
+    assert max(pushed) == 2.0 >= max(even) > 1.9
+    assert 0.42 < np.mean(np.array(pushed) == 2.0) < 0.58
+    assert np.mean(np.array(even) == 2.0) < 0.02
+    assert np.mean(np.array(pushed) < 1.0) == pytest.approx(0.25, abs=0.06)
+
+
+def test_events_of_one_class_stay_apart_where_no_gap_is_closed() -> None:
+    keys = {"classes_per_scene": 1, "num_events": [3, 3], "max_overlap": 3, "duration_seconds": 3.0}
+    for scene in scenes(ToneBank(2.0), same_class_gap_seconds=None, **keys):
+        assert len(scene.events()) == len(scene.placed) == 3
+        assert [event.onset for event in scene.events()] == sorted(event.onset for event in scene.events())
+
+
 def test_counts_snr_and_level_are_drawn_from_their_ranges() -> None:
     drawn = scenes(ToneBank(0.2), num_events=[1, 3], snr_db=[3, 9], background_db=[-50, -40])
     assert {len(scene.placed) for scene in drawn} == {1, 2, 3}

@@ -7,6 +7,7 @@ import time
 import numpy as np
 import pytest
 
+from desed_task.audio.reading import resample
 from desed_task.labels import DESED_LABELS
 from desed_task.soundscapes.procedural.bank import SYNTHESISERS, ProceduralOptions, ProceduralSoundbank
 from desed_task.soundscapes.silence import audible_blocks
@@ -102,3 +103,16 @@ def test_an_event_takes_less_than_20_ms_on_average() -> None:
     for sound in sounds:
         soundbank.read_event(sound)
     assert (time.process_time() - start) / len(sounds) < 0.020
+
+
+def test_at_another_rate_a_sound_is_the_resampled_one() -> None:
+    at_16k, at_22k = bank(), ProceduralSoundbank(ProceduralOptions(name="procedural"), "train", 0, 22_050)
+    sound = at_16k.draw_event(np.random.default_rng(3), "Dog")
+    assert at_22k.draw_event(np.random.default_rng(3), "Dog") == sound
+    expected = resample(at_16k.read_event(sound), 16_000, 22_050)
+    assert np.array_equal(at_22k.read_event(sound), expected)
+    room = at_22k.backgrounds.draw(np.random.default_rng(3), 22_050)
+    background = at_22k.backgrounds.read(room, 22_051)
+    assert (background.shape, background.dtype) == ((22_051,), np.float32)
+    spectrum = np.abs(np.fft.rfft(background)) ** 2
+    assert spectrum[8_200:].sum() < 1e-4 * spectrum.sum()
