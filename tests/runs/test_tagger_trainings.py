@@ -16,6 +16,7 @@ import torch
 from same_training import differences, logged
 from tagging_clips import CONF, write_tagging
 
+from desed_task.augment.mixup import Mixup
 from desed_task.bundle import read_bundle
 from desed_task.chunking import Chunking
 from desed_task.clips import ClipSet
@@ -94,6 +95,28 @@ def test_seeds_are_summarised_and_a_series_is_continued(
     train(conf, tmp_path / "exp", "training.n_epochs=2", flags=("--seeds", "2"))
     assert sorted(path.name for path in (tmp_path / "exp").glob("version_*")) == ["version_0", "version_1"]
     assert caplog.text.count("was tested") == 2
+
+
+def test_mixups_shares_are_drawn_anew_for_every_batch_and_again_alike_by_another_run(
+    conf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[tuple[float, ...]] = []
+    draw = Mixup._draw
+
+    def recorded(self: Mixup, *arguments: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        partner, weight = draw(self, *arguments)
+        drawn.append(tuple(weight.tolist()))
+        return partner, weight
+
+    monkeypatch.setattr(Mixup, "_draw", recorded)
+    mixup = "augmentations=[{name: mixup, domain: normalised, per: clip, probability: 1.0, alpha: 1.0}]"
+    keys = (f"model={LINEAR}", mixup, "training.weight_averaging=null", "training.ensemble=null")
+    train(conf, tmp_path / "once", *keys)
+    steps = len(drawn)
+    assert steps == 8  # two epochs of sixteen clips, four at a time
+    assert len(set(drawn)) == steps
+    train(conf, tmp_path / "again", *keys)
+    assert drawn[steps:] == drawn[:steps]
 
 
 def test_a_tagger_that_gets_no_better_stops_early(conf: Path, tmp_path: Path) -> None:
