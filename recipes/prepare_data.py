@@ -5,12 +5,14 @@
     python recipes/prepare_data.py --corpus esc50
     python recipes/prepare_data.py --corpus fsd50k --basedir data/fsd50k --sample_rate 22050
     python recipes/prepare_data.py --corpus audioset --parts balanced_train eval --sample_rate 32000
+    python recipes/prepare_data.py --corpus gise51 --parts train val eval
     python recipes/prepare_data.py --corpus soundscapes --basedir data/esc10_soundscapes --store data/store
     python recipes/prepare_data.py --corpus desed --verify
 
 What is there is not fetched or packed again, what is half done is completed, and training afterwards packs nothing.
 desed's recordings and store are looked for where confs/corpora/desed.yaml says. Packed stores of recordings that have
-changed since are never used; `--clean` removes them.
+changed since are never used; `--clean` removes them. gise51 is fetched and unpacked alone: its mixtures are packed by
+`recipes/pack_lmdb.py`, and its events are mixed by `recipes/generate_soundscapes.py`.
 """
 
 from __future__ import annotations
@@ -38,12 +40,19 @@ DEFAULT_ROOTS = {
     "esc50": Path("data/esc50"),
     "fsd50k": Path("data/fsd50k"),
     "audioset": Path("data/audioset"),
+    "gise51": Path("data/gise51"),
 }
 # --parts of a corpus -> whether they are taken without being named.
 NAMED_PARTS: dict[str, dict[str, bool]] = {
     "fsd50k": {"dev": True, "eval": True},
     # Two million clips are fetched only by who asks for them.
     "audioset": {"balanced_train": True, "eval": True, "unbalanced_train": False},
+    "gise51": {
+        **dict.fromkeys(("train", "val", "eval"), True),
+        **dict.fromkeys(("isolated_events", "noises", "mixtures_jams", "pretrained-models"), False),
+        **dict.fromkeys((f"train_{size}k" for size in (5, 10, 15, 20, 30, 40, 50)), False),
+        **dict.fromkeys((f"train_p{number}" for number in (2, 3, 4, 5)), False),
+    },
 }
 # What is fetched together -> its parts.
 FETCHED: dict[str, tuple[Part, ...]] = {
@@ -64,6 +73,9 @@ def main(argv: Sequence[str]) -> None:
         raise OptionsError(f"--only_{chosen[0]}: only desed comes in these parts; leave it out")
     parts = _parts_of(arguments)
     root, store = _places(arguments)
+    if arguments.corpus == "gise51":
+        _fetch_gise51(arguments, root, parts)
+        return
     packing = Packing(store, arguments.sample_rate, arguments.num_jobs, arguments.verify, arguments.clean)
     if not (arguments.no_fetch or arguments.verify):
         _fetch(arguments, root, parts or chosen or list(FETCHED))
@@ -100,6 +112,22 @@ def _fetch(arguments: Namespace, root: Path, chosen: Sequence[str]) -> None:
         from desed_task.data.fetch.esc import fetch_esc50
 
         fetch_esc50(root)
+
+
+def _fetch_gise51(arguments: Namespace, root: Path, parts: Sequence[str]) -> None:
+    """Fetch and unpack; with --no_fetch or --verify, say what is there."""
+    from desed_task.data.fetch.gise51 import fetch_gise51, lacking_file
+
+    if arguments.no_fetch or arguments.verify:
+        lacking = {part: lacking_file(root, part) for part in parts}
+        for part, name in lacking.items():
+            show(f"gise51 {part}: {'complete' if name is None else f'{root / name} is not there'}")
+        return
+    show(fetch_gise51(root, parts).summary())
+    for part in parts:
+        if part.startswith(("train", "val", "eval")):
+            lmdb = root / "mixtures_lmdb" / f"{part}.lmdb"
+            _log.info("pack it: python recipes/pack_lmdb.py --mixture_dir %s --lmdb_path %s", root / part, lmdb)
 
 
 def _yt_dlp_flags(arguments: Namespace) -> tuple[str, ...]:
@@ -167,18 +195,19 @@ def _places(arguments: Namespace) -> tuple[Path, Path]:
 
 def _parser() -> RecipeParser:
     parser = RecipeParser(description="Fetch, check and pack a corpus.")
-    corpora = ("audioset", "desed", "esc10", "esc50", "fsd50k", "soundscapes")
+    corpora = ("audioset", "desed", "esc10", "esc50", "fsd50k", "gise51", "soundscapes")
     parser.add_argument("--corpus", required=True, choices=corpora, help="which")
     parser.add_argument(
         "--basedir",
         type=Path,
-        help="its root (desed: as in confs/corpora/desed.yaml, others: data/esc50, fsd50k, audioset)",
+        help="its root (desed: as in confs/corpora/desed.yaml, others: data/esc50, fsd50k, audioset, gise51)",
     )
     parser.add_argument(
         "--parts",
         nargs="+",
         default=[],
-        help="fsd50k: dev eval (both); audioset: balanced_train eval (both), unbalanced_train (2 million clips)",
+        help="fsd50k: dev eval (both); audioset: balanced_train eval (both), unbalanced_train (2 million clips); "
+        "gise51: train val eval (all), isolated_events noises mixtures_jams pretrained-models train_5k train_p2 ...",
     )
     parser.add_argument("--only_strong", action="store_true", help="desed: the real strongly labelled recordings")
     parser.add_argument("--only_real", action="store_true", help="desed: weak, unlabeled, validation, evaluation")

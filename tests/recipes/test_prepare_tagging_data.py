@@ -72,3 +72,20 @@ def test_what_cannot_be_prepared_is_named(fsd50k: Path, tmp_path: Path) -> None:
     (fsd50k / "FSD50K.dev_audio" / "2.wav").write_bytes(b"")
     with pytest.raises(AudioError, match=r"fsd50k_dev: 2 of 3 files present, 1 unusable, .*2\.wav: the file is empty"):
         prepare("fsd50k", fsd50k, tmp_path / "store")
+
+
+def test_gise51_says_what_is_there_and_is_packed_elsewhere(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = tmp_path / "gise51"
+    write(root / "val" / "a.wav", 0.5)
+    (root / "downloads").mkdir()
+    (root / "downloads" / "val.files").write_text("val/a.wav\n")
+    (root / "downloads" / "eval.files").write_text("eval/b.flac\n")
+    prepare("gise51", root, tmp_path / "store")
+    assert capsys.readouterr().out.splitlines() == [
+        f"gise51 train: {root}/downloads/train.files is not there",
+        "gise51 val: complete",
+        f"gise51 eval: {root}/eval/b.flac is not there",
+    ]
+    assert not (tmp_path / "store").exists()
+    with pytest.raises(OptionsError, match=r"--parts test: gise51 has no such part; take some of train, val, eval"):
+        prepare("gise51", root, tmp_path / "store", "--parts", "test")

@@ -10,6 +10,9 @@ of a json is absolute, or relative to `root` (without one to the list's folder);
 looked for by its name in `root`. The clip of a segment is looked for in `root` as <YTID>, Y<YTID> (PANNs) or
 Y<YTID>_<start>_<end> (DESED), in any container. What is not on disk is missing: of AudioSet that are some percent more
 every year, so figures on it are comparable only with the number of clips beside them.
+
+A file of ids narrows a list to the clips of an experiment: one per line, <YTID> or <YTID>_<start> (GISE-51's
+balanced_train.txt and evaluation.txt). AudioSet has one segment of a video, so the eleven characters of its id decide.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ import csv
 import io
 import json
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -42,6 +45,8 @@ from desed_task.options import Options
 CLIP_SECONDS = 10.0
 CLASS_TABLE = "class_labels_indices.csv"
 _COMMENT_LINES = 3
+_ID_LENGTH = 11
+_ID_LINE = re.compile(r"[\w-]{11}(_\d+(\.\d+)?)?")
 
 
 class AudioSetOptions(Options):
@@ -53,16 +58,19 @@ class AudioSetOptions(Options):
     classes: Path | None = Field(
         None, description="class_labels_indices.csv; by default the one beside the list or in its parent folder."
     )
+    ids: Path | None = Field(None, description="A file of the clips that are taken, an id per line; null: all of them.")
     title: str | None = Field(None, description="What the set is called; by default audioset and the list's name.")
 
 
 def read_audioset(options: AudioSetOptions, supervision: Supervision, labels: Collection[str] | None = None) -> ClipSet:
     """The clips of the list that are on disk, weakly labelled. CorpusError for what `build_listed_set` refuses."""
-    name = options.title or _name_of(options.table)
+    name = options.title or _name_of(options.table, options.ids)
     require_weak(name, supervision)
     tags = _Tags(find_class_table(options), options.table)
     read = _read_segments if options.table.suffix.lower() == ".csv" else _read_json
     rows = list(read(options, tags))
+    if options.ids is not None:
+        rows = _with_ids(rows, options.ids, options.table)
     return build_listed_set(name, rows, options.table, supervision, labels, CLIP_SECONDS)
 
 
@@ -149,7 +157,27 @@ def read_segments(table: Path) -> Iterator[tuple[int, tuple[str, str, str, str]]
         yield number, (row[0].strip(), row[1].strip(), row[2].strip(), row[3])
 
 
-def _name_of(table: Path) -> str:
-    """A name for the store's files: audioset and that of the list."""
-    stem = re.sub(r"[^\w-]+", "_", table.stem).strip("_")
+def _with_ids(rows: Sequence[Listed], ids: Path, table: Path) -> list[Listed]:
+    """The rows of videos in a file of ids. CorpusError for a line that is none, and where no row is left."""
+    wanted = set()
+    for number, line in enumerate(read_table_text(ids).splitlines(), start=1):
+        if line.strip():
+            if _ID_LINE.fullmatch(line.strip()) is None:
+                raise CorpusError(f"{ids}, row {number}: {line.strip()!r} is neither <YTID> nor <YTID>_<start>")
+            wanted.add(line.strip()[:_ID_LENGTH])
+    kept = [row for row in rows if not wanted.isdisjoint(_videos_of(row.audio_id))]
+    if not kept:
+        raise CorpusError(f"{ids}: none of its {len(wanted)} ids is in {table}; name the list that they belong to")
+    return kept
+
+
+def _videos_of(audio_id: str) -> tuple[str, str]:
+    """The ids that a clip's name may begin with: YTID, or YTID behind a Y."""
+    return audio_id[:_ID_LENGTH], audio_id.removeprefix("Y")[:_ID_LENGTH]
+
+
+def _name_of(table: Path, ids: Path | None) -> str:
+    """A name for the store's files: audioset and that of the list, and of the ids."""
+    stems = [re.sub(r"[^\w-]+", "_", path.stem).strip("_") for path in (table, ids) if path is not None]
+    stem = "_".join(stems)
     return stem if stem.startswith("audioset") else f"audioset_{stem}"

@@ -123,3 +123,31 @@ def test_faults_are_named(folder: Path) -> None:
         read(folder / "cut_segments.csv", root=folder)
     with pytest.raises(CorpusError, match=r"cut_segments\.csv: a list of segments has no paths; .* in `root`"):
         read(folder / "cut_segments.csv")
+
+
+def test_a_file_of_ids_narrows_segments_and_jsons(folder: Path) -> None:
+    (folder / "eval_segments.csv").write_text(SEGMENTS)
+    (folder / "evaluation.txt").write_text("--ZhevVpy1s_50\n\n--gone01234\n--elsewhere_7\n")
+    touch(folder / "audio" / "Y--ZhevVpy1s.wav", folder / "audio" / "--PJHxphWEs.wav")
+    clips = read(folder / "eval_segments.csv", root=folder / "audio", ids=folder / "evaluation.txt")
+    assert [clip.audio_id for clip in clips.clips] == ["Y--ZhevVpy1s"]
+    assert (clips.files_present, clips.files_expected) == (1, 2)
+    assert clips.name == "audioset_eval_segments_evaluation"
+    rows = [
+        {"wav": f"{name}.wav", "labels": "/m/0bt9lr"} for name in ("--PJHxphWEs", "--ZhevVpy1s", "Y--gone01234_0_10")
+    ]
+    table = write(folder, rows)
+    touch(*(folder / "datafiles" / row["wav"] for row in rows))
+    clips = read(table, ids=folder / "evaluation.txt")
+    assert [clip.audio_id for clip in clips.clips] == ["--ZhevVpy1s", "Y--gone01234_0_10"]
+
+
+def test_ids_of_another_list_and_lines_that_are_none_are_refused(folder: Path) -> None:
+    (folder / "eval_segments.csv").write_text(SEGMENTS)
+    for text, sentence in (
+        ("KZVnYaoUF3M_70\n", r"none of its 1 ids is in .*eval_segments.csv; name the list"),
+        ("--ZhevVpy1s_50\nSpeech\n", r"ids.txt, row 2: 'Speech' is neither <YTID> nor <YTID>_<start>"),
+    ):
+        (folder / "ids.txt").write_text(text)
+        with pytest.raises(CorpusError, match=sentence):
+            read(folder / "eval_segments.csv", root=folder, ids=folder / "ids.txt")
