@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from desed_task.errors import DesedTaskError
+
 _PROBE_SIZE = 768
 _CPU_INFO = Path("/proc/cpuinfo")
 
@@ -27,6 +29,14 @@ def describe_machine() -> str:
 
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
     return f"{_cpu_model()}, {torch.get_num_threads()} threads, {gpu}, torch {torch.__version__}"
+
+
+def anonymous_bytes() -> int:
+    """RssAnon of this process: its memory that is no page of a file."""
+    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+        if line.startswith("RssAnon:"):
+            return 1024 * int(line.split()[1])
+    raise DesedTaskError("memory: /proc/self/status tells no RssAnon; measure on Linux")
 
 
 def _cpu_model() -> str:

@@ -26,6 +26,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.machine import anonymous_bytes
 from desed_task.clips import ClipSet
 from desed_task.data.dataset import BatchDataset
 from desed_task.data.store_index import StoreIndex, index_path_of, samples_path, sources_of, write_index
@@ -109,14 +110,6 @@ def train(folder: Path, options: SedOptions) -> int:
     fit(module, dataset, folder / "run", choose_device("cpu"), fast_dev_run=True)
     found.append(anonymous_bytes())
     return max(found)
-
-
-def anonymous_bytes() -> int:
-    """RssAnon of this process."""
-    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
-        if line.startswith("RssAnon:"):
-            return 1024 * int(line.split()[1])
-    raise DesedTaskError("memory: /proc/self/status tells no RssAnon; measure on Linux")
 
 
 def _trained_apart(num_clips: int) -> int:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.training_memory import LIMIT_MB, NUM_CLIPS, anonymous_bytes, build, write_corpus
+from benchmarks.machine import anonymous_bytes
+from benchmarks.training_memory import LIMIT_MB, NUM_CLIPS, build, write_corpus
 
 FEW, MANY = 100, 600
 # What the limit of 200 MB for 27,000 more clips leaves to each.
