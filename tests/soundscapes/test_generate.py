@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -148,3 +149,21 @@ def test_scenes_of_version_1_are_what_they_always_were(project: Path, tmp_path: 
         (3.776, 7.786, "Frying"),
         (5.101, 9.701, "Blender"),
     ]
+
+
+def test_the_conf_of_gise51_has_its_classes_in_their_order(project: Path, shared_data: Path) -> None:
+    options = read_options(project / "confs" / "soundscapes" / "gise51.yaml", SoundscapesOptions)
+    published = json.loads((shared_data / "gise51" / "lbl_map.json").read_text())
+    assert {label: number for number, label in enumerate(options.scene.labels)} == published
+    assert options.names_of("train")[-1] == "soundscape_unimodal4999_proc_11"
+
+
+def test_the_sets_of_the_study_of_sizes_are_those_of_the_published_script(project: Path) -> None:
+    options = read_options(project / "confs" / "soundscapes" / "gise51_sizes.yaml", SoundscapesOptions)
+    sizes = {part: options.parts[part].num_scenes for part in options.parts if options.split_of(part) == "train"}
+    assert sizes == {
+        "train": 60_000,
+        **{f"train_{size}k": 1000 * size for size in (5, 10, 15, 20, 30, 40, 50)},
+        **{f"train_p{number}": 10_000 for number in (2, 3, 4, 5)},
+    }
+    assert all(options.scene_of(part) == options.scene for part in options.parts)
