@@ -34,14 +34,20 @@ _SOURCES = ("mixture_dir", "esc50", "conf_file")
 
 def main(argv: Sequence[str]) -> None:
     """Pack, or do what the first word says."""
-    if argv and argv[0] in ("verify", "flac"):
-        {"verify": _verify, "flac": _convert}[argv[0]](argv[1:])
-    else:
-        _pack(argv[1:] if argv and argv[0] == "pack" else argv)
+    arguments = _read_command(argv)
+    {"pack": _pack, "verify": _verify, "flac": _convert}[arguments.verb](arguments)
 
 
-def _pack(argv: Sequence[str]) -> None:
-    arguments = _packing_parser().parse_args(argv)
+def _read_command(argv: Sequence[str]) -> Namespace:
+    """The flags of the verb that the first word is, or of packing where it is none."""
+    parsers = {"pack": _packing_parser, "verify": _verifying_parser, "flac": _converting_parser}
+    verb, flags = (argv[0], argv[1:]) if argv and argv[0] in parsers else ("pack", argv)
+    arguments: Namespace = parsers[verb]().parse_args(flags)
+    arguments.verb = verb
+    return arguments
+
+
+def _pack(arguments: Namespace) -> None:
     named = [source for source in _SOURCES if getattr(arguments, source) is not None]
     if len(named) != 1:
         raise OptionsError(f"name what to pack, one of {', '.join(f'--{source}' for source in _SOURCES)}")
@@ -76,11 +82,7 @@ def _read_items(arguments: Namespace) -> tuple[list[Item], list[str] | None]:
     return items_of_set(clip_set, arguments.delimiter), None
 
 
-def _verify(argv: Sequence[str]) -> None:
-    parser = RecipeParser(description="Read an LMDB from end to end, and say whether it is whole.")
-    parser.add_argument("--lmdb_path", type=Path, required=True, help="LMDB to verify, packed here or elsewhere")
-    parser.add_argument("--num_jobs", type=whole_number(1), help="threads (as many as cores)")
-    arguments = parser.parse_args(argv)
+def _verify(arguments: Namespace) -> None:
     found = verify_lmdb(arguments.lmdb_path, arguments.num_jobs)
     checksums = "checksums are right" if found.has_checksums else "it has no checksums"
     show(
@@ -89,15 +91,7 @@ def _verify(argv: Sequence[str]) -> None:
     )
 
 
-def _convert(argv: Sequence[str]) -> None:
-    parser = RecipeParser(description="Make FLAC of one channel and 16 bits of every recording in a folder.")
-    parser.add_argument("--src_dir", type=Path, required=True, help="folder of recordings")
-    parser.add_argument("--tgt_dir", type=Path, required=True, help="folder for FLAC files; what is there is kept")
-    parser.add_argument("--tgt_sample_rate", type=whole_number(1_000, 768_000), default=22_050, help="Hz")
-    parser.add_argument("--move_txt", action="store_true", help="copy NAME.txt along")
-    parser.add_argument("--move_jams", action="store_true", help="copy NAME.jams along")
-    parser.add_argument("--num_jobs", type=whole_number(1), help="threads (as many as cores)")
-    arguments = parser.parse_args(argv)
+def _convert(arguments: Namespace) -> None:
     suffixes = [suffix for suffix in ("txt", "jams") if getattr(arguments, f"move_{suffix}")]
     written, there = convert_folder(
         arguments.src_dir,
@@ -127,6 +121,24 @@ def _packing_parser() -> RecipeParser:
     parser.add_argument("--sample_rate", type=whole_number(1_000, 768_000), help="Hz (each recording's own)")
     parser.add_argument("--delimiter", default=",", help="between the labels of a recording; AudioSet: ;")
     parser.add_argument("--overwrite", action="store_true", help="replace an LMDB of other recordings")
+    parser.add_argument("--num_jobs", type=whole_number(1), help="threads (as many as cores)")
+    return parser
+
+
+def _verifying_parser() -> RecipeParser:
+    parser = RecipeParser(description="Read an LMDB from end to end, and say whether it is whole.")
+    parser.add_argument("--lmdb_path", type=Path, required=True, help="LMDB to verify, packed here or elsewhere")
+    parser.add_argument("--num_jobs", type=whole_number(1), help="threads (as many as cores)")
+    return parser
+
+
+def _converting_parser() -> RecipeParser:
+    parser = RecipeParser(description="Make FLAC of one channel and 16 bits of every recording in a folder.")
+    parser.add_argument("--src_dir", type=Path, required=True, help="folder of recordings")
+    parser.add_argument("--tgt_dir", type=Path, required=True, help="folder for FLAC files; what is there is kept")
+    parser.add_argument("--tgt_sample_rate", type=whole_number(1_000, 768_000), default=22_050, help="Hz")
+    parser.add_argument("--move_txt", action="store_true", help="copy NAME.txt along")
+    parser.add_argument("--move_jams", action="store_true", help="copy NAME.jams along")
     parser.add_argument("--num_jobs", type=whole_number(1), help="threads (as many as cores)")
     return parser
 

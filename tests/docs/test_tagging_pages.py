@@ -20,7 +20,9 @@ from desed_task.batch import Inputs
 from desed_task.models.tagger import InputShape
 from desed_task.options import read_options
 from desed_task.runs import tagging_command
+from desed_task.soundscapes.conf import SoundscapesOptions
 from desed_task.tagging import TaggingOptions
+from recipes import pack_lmdb
 from serving import tagging
 
 PAGES = ("taggers", "fsd50k", "gise51", "psla", "audioset", "own_data", "slurm")
@@ -61,6 +63,8 @@ def parsed(words: list[str]) -> Any:
     assert script.startswith("recipes/")
     if script == "recipes/train_tagging.py":
         return tagging_command._read_command(argv, Path("exp/tagging"))
+    if script == "recipes/pack_lmdb.py":
+        return pack_lmdb._read_command(argv)
     return importlib.import_module(script.removesuffix(".py").replace("/", "."))._parser().parse_args(argv)
 
 
@@ -71,7 +75,11 @@ def test_every_command_parses_and_its_conf_takes_its_keys(name: str, pages: Mapp
     for words in lines:
         arguments = parsed(words)
         conf = getattr(arguments, "conf_file", None)
-        if conf is not None:
+        if words[1] == "recipes/generate_soundscapes.py":
+            read_options(conf, SoundscapesOptions, arguments.set)
+        elif words[1] == "recipes/pack_lmdb.py":
+            assert conf is None or conf.is_file()
+        elif conf is not None:
             overrides = arguments.set if words[1] == "recipes/train_tagging.py" else []
             options = read_options(conf, TaggingOptions, overrides)
             assert getattr(arguments, "on", None) in {None, *options.data.evaluation}, words
