@@ -51,7 +51,7 @@ def status_of(path: Path) -> Status:
         status = path.stat()
         return Status(status.st_size, status.st_mtime_ns)
     except NotADirectoryError:
-        file = open_lmdb(path.parent)
+        file = open_lmdb(path.parent, anew=True)
         size = file.size_of(path.name.encode())
         if size is None:
             raise FileNotFoundError(errno.ENOENT, f"no record {path.name!r}", str(path)) from None
@@ -144,6 +144,7 @@ _opening = Lock()
 
 def open_lmdb(path: Path, anew: bool = False) -> LmdbFile:
     """The file, opened when this process first asks for it; with `anew` again where it has changed since."""
+    path = path if path.is_absolute() else path.absolute()  # the current folder may be another one later
     file = _opened.get(path)
     if file is not None and not anew:
         return file

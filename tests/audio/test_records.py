@@ -75,6 +75,14 @@ def test_an_lmdb_that_was_replaced_is_read_anew_when_it_is_asked_for_anew(file: 
     assert read_record(file / "4") == flac(9)
 
 
+def test_the_current_folder_may_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number, name in enumerate(("one", "other")):
+        (tmp_path / name).mkdir()
+        write_published(tmp_path / name / "clips.lmdb", [(flac(number), "hum")])
+        monkeypatch.chdir(tmp_path / name)
+        assert read_record(Path("clips.lmdb") / "0") == flac(number)
+
+
 def test_threads_read_at_once(file: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(lambda number: read_record(file / str(number)), list(range(NUM_RECORDS)) * 20))
