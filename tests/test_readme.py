@@ -81,8 +81,11 @@ SHARED = {"ESC10": "esc10", "STUDENT2021": "reference/dcase2021_student"}
 BASELINE, FEW_LABELS, EVALUATOR = "recipes/prepare_data.py", "benchmarks/few_labels.py", "benchmarks/evaluation.py"
 SUBMISSION, TUNED, TAGGING = "--submission exp/demo", "exp/esc10_tuned", "confs/tagging/demo.yaml"
 TRAINING, ESC10_TAGGING = "benchmarks/training.py", "benchmarks/esc10_tagging.py"
-EMBEDDINGS = "recipes/extract_embeddings.py"
-BLOCKS_BELOW = (BASELINE, FEW_LABELS, EVALUATOR, SUBMISSION, TUNED, TAGGING, TRAINING, ESC10_TAGGING, EMBEDDINGS)
+EMBEDDINGS, ESC10_FUSION = "recipes/extract_embeddings.py", "benchmarks/esc10_fusion.py"
+BLOCKS_BELOW = (
+    *(BASELINE, FEW_LABELS, EVALUATOR, SUBMISSION, TUNED, TAGGING, TRAINING, ESC10_TAGGING, EMBEDDINGS),
+    ESC10_FUSION,
+)
 TWO_FOLDS = {"recipes/tune_postprocessing.py": ["--folds", "2"]}  # there are four clips
 
 
@@ -260,6 +263,20 @@ def test_taggers_of_real_recordings_as_in_the_readme(project: Path, shell: Shell
     assert {"name", "value", "unit", "peer", "peer_value", "ratio", "machine"} <= set(rows[0])
     names = {row["name"] for row in rows}
     assert {"esc10 tagging chosen ResNet-18", "esc10 tagging ablation accuracy without mixup"} <= names
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("recordings", ["ESC10"])
+def test_a_taggers_embeddings_as_in_the_readme(project: Path, shell: Shell, recordings: str) -> None:
+    short = ["n_epochs=1", "n_epochs_warmup=0", "decay_from_epoch=null", "validation_interval=1"]
+    sets = [word for key in short for word in ("--set", f"training.{key}")]
+    shell.further = {ESC10_FUSION: ["--seeds", "42", "--systems", "global", "aligned, gated", *sets]}
+    scenes = next(line for line in block_with(project, "confs/soundscapes/esc10.yaml") if "generate_" in line)
+    for line in [scenes, *block_with(project, ESC10_FUSION)]:
+        shell.run(line)
+    rows = json.loads((shell.folder / "docs" / "results" / "esc10_fusion.json").read_text())
+    assert {"name", "value", "unit", "peer", "peer_value", "ratio", "machine"} <= set(rows[0])
+    assert {row["system"] for row in rows} == {"without embeddings", "global", "aligned, gated"}
 
 
 @pytest.mark.slow
