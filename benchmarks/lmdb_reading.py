@@ -39,6 +39,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from benchmarks.machine import anonymous_bytes, describe_machine
 from benchmarks.row_files import write_rows
 from desed_task.audio.records import close_lmdb, read_record
