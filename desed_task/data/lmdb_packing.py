@@ -15,14 +15,12 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from desed_task.audio.reading import check_header, read_waveform
@@ -35,6 +33,7 @@ from desed_task.data.lmdb_items import Item, TimedLabels
 from desed_task.data.lmdb_records import partial_path
 from desed_task.data.lmdb_writer import LmdbWriter
 from desed_task.data.packing import to_int16
+from desed_task.data.waiting_lock import alone_with
 from desed_task.errors import CorpusError
 
 LOG = logging.getLogger(__name__)
@@ -78,7 +77,7 @@ def pack_lmdb(items: Sequence[Item], packing: LmdbPacking) -> bool:
     import_lmdb(target)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(target):
+        with alone_with(target.with_name(f".{target.name}.lock"), str(target), "packs"):
             if target.is_file() and not packing.overwrite:
                 _require_same(items, packing, target)
                 return False
@@ -90,24 +89,6 @@ def pack_lmdb(items: Sequence[Item], packing: LmdbPacking) -> bool:
             return True
     except OSError as error:
         raise CorpusError(f"{target}: cannot be written ({error.strerror}); make room, or name another place") from None
-
-
-@contextmanager
-def _locked(target: Path) -> Iterator[None]:
-    """Alone with this LMDB; waits, and says so, while another process packs it."""
-    path = target.with_name(f".{target.name}.lock")
-    lock = FileLock(path)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        LOG.warning("%s: another process packs it; waiting for it", target)
-        lock.acquire()
-    try:
-        yield
-        # Whoever waits for the file removed here, and whoever makes it anew, finds the LMDB complete.
-        path.unlink(missing_ok=True)
-    finally:
-        lock.release()
 
 
 def _require_same(items: Sequence[Item], packing: LmdbPacking, target: Path) -> None:

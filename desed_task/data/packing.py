@@ -12,12 +12,10 @@ import hashlib
 import logging
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 from tqdm import tqdm
 
@@ -33,6 +31,7 @@ from desed_task.data.store_index import (
     sources_of,
     write_index,
 )
+from desed_task.data.waiting_lock import alone_with
 from desed_task.errors import CorpusError, DesedTaskError
 
 LOG = logging.getLogger(__name__)
@@ -58,30 +57,11 @@ def pack(
         raise CorpusError(f"{clip_set.name}: no recordings to pack")
     try:
         index_path.parent.mkdir(parents=True, exist_ok=True)
-        with locked(index_path, clip_set.name):
+        with alone_with(lock_path(index_path), clip_set.name, "packs"):
             if not is_complete(index_path):
                 _pack(clip_set, sources, index_path, sample_rate, num_threads)
     except OSError as error:
         raise CorpusError(f"{index_path.parent}: the store cannot be written ({error.strerror})") from None
-
-
-@contextmanager
-def locked(index_path: Path, name: str) -> Iterator[None]:
-    """Alone with this store; waits, and says so, while another process packs it."""
-    path = lock_path(index_path)
-    lock = FileLock(path)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        LOG.warning("%s: another process packs it; waiting for it", name)
-        lock.acquire()
-    try:
-        yield
-        # Whoever waits for the file removed here, and whoever makes it anew, finds the store complete.
-        if is_complete(index_path):
-            path.unlink(missing_ok=True)
-    finally:
-        lock.release()
 
 
 def lock_path(index_path: Path) -> Path:

@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic
 
 import numpy as np
-from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 from tqdm import tqdm
 
@@ -21,6 +19,7 @@ from desed_task.audio.reading import AudioInfo, Waveform, read_waveform
 from desed_task.clips import Clip, ClipSet
 from desed_task.data.checking import read_headers
 from desed_task.data.decoding import in_threads
+from desed_task.data.waiting_lock import alone_with
 from desed_task.embeddings.layouts import LayoutName, Part
 from desed_task.embeddings.origin import Recording, recording_of
 from desed_task.embeddings.parts import Parts, Plan, difference_of_store
@@ -47,7 +46,8 @@ def extract(
     paths = [store_path(folder, name) for name in clip_sets]
     for path, clip_set in zip(paths, clip_sets.values(), strict=True):
         plan = Plan(extraction.layout, extraction.contents, clip_set.clips)
-        with _alone_with(path):
+        _make_folder(path.parent)
+        with alone_with(path.with_name(f".{path.stem}.lock"), str(path), "extracts"):
             if not _is_there(path, plan, overwrite):
                 _extract_set(Parts(path, plan), extraction, overwrite, meter())
     return paths
@@ -151,23 +151,8 @@ def _is_there(path: Path, plan: Plan, overwrite: bool) -> bool:
     return False
 
 
-@contextmanager
-def _alone_with(path: Path) -> Iterator[None]:
-    """Alone with a store; waits, and says so, while another process extracts it."""
+def _make_folder(folder: Path) -> None:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise CorpusError(f"{path.parent}: cannot be made ({error.strerror}); name another --output_dir") from None
-    lock_path = path.with_name(f".{path.stem}.lock")
-    lock = FileLock(lock_path)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        LOG.warning("%s: another process extracts it; waiting for it", path)
-        lock.acquire()
-    try:
-        yield
-        # Whoever waits for the file removed here, and whoever makes it anew, finds the store complete.
-        lock_path.unlink(missing_ok=True)
-    finally:
-        lock.release()
+        raise CorpusError(f"{folder}: cannot be made ({error.strerror}); name another --output_dir") from None
