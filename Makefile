@@ -32,7 +32,7 @@ docs: install
 
 # Do the pinned versions fit together on the newest Python we support?
 resolve: install
-	$(PY) -m uv pip compile --quiet pyproject.toml --extra train --extra serve --extra fetch --extra reference --extra ray --extra dev \
+	$(PY) -m uv pip compile --quiet pyproject.toml --extra train --extra serve --extra fetch --extra reference --extra ray --extra trace --extra client --extra dev \
 	    --constraint constraints.txt --python-version 3.13 --output-file /dev/null
 	@echo "constraints.txt resolves for Python 3.13"
 
