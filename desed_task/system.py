@@ -21,7 +21,7 @@ from torch import nn
 
 from desed_task.audio.reading import read_waveform
 from desed_task.clips import ClipSet
-from desed_task.data.mapped import ClipStore
+from desed_task.data.mapped import ClipStore, read_excerpt
 from desed_task.data.resident import AskedResidence
 from desed_task.embedders.build import AnyEmbedder, BuiltEmbedder, build_embedders
 from desed_task.embedders.options import EmbedderOptions
@@ -277,7 +277,7 @@ def decoded_waveforms(clip_set: ClipSet, sample_rate: int) -> Iterator[tuple[str
 def stored_waveforms(store: ClipStore) -> Iterator[tuple[str, NDArray[np.float32]]]:
     """(audio_id, waveform) of every clip of a store."""
     for clip, audio_id in enumerate(store.audio_ids):
-        yield audio_id, store.read(clip, 0, int(store.lengths[clip]))
+        yield audio_id, read_excerpt(store, clip, 0, int(store.lengths[clip]))
 
 
 def _first_few(names: Sequence[str], limit: int = 6) -> str:

@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from desed_task.audio.reading import Waveform
 from desed_task.clips import ClipSet
 from desed_task.data.lmdb_store import LmdbStore
 from desed_task.data.mapped import ClipStore
@@ -33,11 +32,6 @@ class JoinedStore:
 
     def __len__(self) -> int:
         return len(self.audio_ids)
-
-    def read(self, clip: int, first_sample: int, num_samples: int) -> Waveform:
-        """As PackedStore.read."""
-        store, own_clip = self._locate(clip)
-        return store.read(own_clip, first_sample, num_samples)
 
     def samples(self, clip: int, first_sample: int, num_samples: int) -> NDArray[np.int16]:
         """As PackedStore.samples."""

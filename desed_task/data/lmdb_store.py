@@ -17,12 +17,12 @@ import soundfile
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from desed_task.audio.reading import Waveform, read_waveform, resampled_length
+from desed_task.audio.reading import read_waveform, resampled_length
 from desed_task.audio.record_layout import FlacInfo, parse_flac
 from desed_task.audio.records import open_lmdb, record_of
 from desed_task.clips import ClipSet
 from desed_task.data.lmdb_records import read_records
-from desed_task.data.packing import FULL_SCALE, to_int16
+from desed_task.data.packing import to_int16
 from desed_task.errors import CorpusError
 
 _BITS = 16
@@ -51,13 +51,6 @@ class LmdbStore:
 
     def __len__(self) -> int:
         return len(self.audio_ids)
-
-    def read(self, clip: int, first_sample: int, num_samples: int) -> Waveform:
-        """As PackedStore.read."""
-        waveform = np.zeros(num_samples, dtype=np.float32)
-        samples = self.samples(clip, first_sample, num_samples)
-        np.multiply(samples, np.float32(1.0 / FULL_SCALE), out=waveform[: len(samples)])
-        return waveform
 
     def samples(self, clip: int, first_sample: int, num_samples: int) -> NDArray[np.int16]:
         """As PackedStore.samples, decoded now. CorpusError or AudioError names a record that cannot be."""

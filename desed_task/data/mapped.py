@@ -47,13 +47,17 @@ class SampleStore(Protocol):
 
 
 class ClipStore(SampleStore, Protocol):
-    """Clips that are also read whole, for validation."""
+    """Clips whose rate is known, so that they are also read whole, for validation."""
 
     sample_rate: int
 
-    def read(self, clip: int, first_sample: int, num_samples: int) -> Waveform:
-        """`num_samples` of a clip from `first_sample` on, zeros beyond its end: (num_samples,) float32."""
-        ...
+
+def read_excerpt(store: SampleStore, clip: int, first_sample: int, num_samples: int) -> Waveform:
+    """`num_samples` of a clip from `first_sample` on, zeros beyond its end: (num_samples,) float32."""
+    waveform = np.zeros(num_samples, dtype=np.float32)
+    samples = store.samples(clip, first_sample, num_samples)
+    np.multiply(samples, np.float32(SCALE), out=waveform[: len(samples)])
+    return waveform
 
 
 def each_excerpt(

@@ -18,9 +18,8 @@ from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from desed_task.audio.reading import Waveform
 from desed_task.clips import ClipSet
-from desed_task.data.packing import FULL_SCALE, is_complete, lock_path, pack, partial_paths
+from desed_task.data.packing import is_complete, lock_path, pack, partial_paths
 from desed_task.data.store_index import (
     Source,
     StoreIndex,
@@ -52,13 +51,6 @@ class PackedStore:
 
     def __len__(self) -> int:
         return len(self.audio_ids)
-
-    def read(self, clip: int, first_sample: int, num_samples: int) -> Waveform:
-        """`num_samples` of a clip from `first_sample` on, zeros beyond its end: (num_samples,) float32."""
-        waveform = np.zeros(num_samples, dtype=np.float32)
-        samples = self.samples(clip, first_sample, num_samples)
-        np.multiply(samples, np.float32(1.0 / FULL_SCALE), out=waveform[: len(samples)])
-        return waveform
 
     def samples(self, clip: int, first_sample: int, num_samples: int) -> NDArray[np.int16]:
         """At most `num_samples` of a clip from `first_sample` on, fewer where it ends before: a view of the map."""

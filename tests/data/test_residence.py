@@ -15,7 +15,7 @@ from desed_task.clips import Clip, ClipSet, join_clip_sets
 from desed_task.data import resident
 from desed_task.data.dataset import BatchDataset
 from desed_task.data.joined import JoinedStore, open_stores
-from desed_task.data.mapped import SampleStore
+from desed_task.data.mapped import SampleStore, read_excerpt
 from desed_task.data.resident import AskedResidence, ResidentExcerpts, build_excerpts, choose_residence
 from desed_task.data.source import Share
 from desed_task.data.stored_source import StoredSource
@@ -99,7 +99,7 @@ def test_an_excerpt_is_what_the_store_reads(stores: list[SampleStore]) -> None:
     for excerpts in (build_excerpts([store], CPU, asked)[0] for asked in ("mapped", "resident")):  # type: ignore[arg-type]
         excerpts.fill(chosen, batch)
         for row, (clip, first) in zip(batch, chosen, strict=True):
-            expected = store.read(clip, first, EXCERPT)  # type: ignore[attr-defined]
+            expected = read_excerpt(store, clip, first, EXCERPT)  # type: ignore[attr-defined]
             np.testing.assert_array_equal(row.numpy(), expected)
     assert not batch[1, 100:].any()
     assert not batch[2, 400:].any()
@@ -114,8 +114,8 @@ def test_only_the_clips_of_the_source_become_resident(sets: list[ClipSet], tmp_p
     assert excerpts.num_samples == LENGTHS[6] + LENGTHS[1]
     batch = torch.empty(2, EXCERPT)
     excerpts.fill([(0, 0), (1, 0)], batch)
-    np.testing.assert_array_equal(batch[0].numpy(), store.read(0, 0, EXCERPT))
-    np.testing.assert_array_equal(batch[1].numpy(), store.read(1, 0, EXCERPT))
+    np.testing.assert_array_equal(batch[0].numpy(), read_excerpt(store, 0, 0, EXCERPT))
+    np.testing.assert_array_equal(batch[1].numpy(), read_excerpt(store, 1, 0, EXCERPT))
 
 
 @pytest.mark.parametrize(

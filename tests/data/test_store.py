@@ -15,6 +15,7 @@ import soundfile
 from desed_task.audio.reading import read_waveform
 from desed_task.clips import Clip, ClipSet
 from desed_task.data import store as store_module
+from desed_task.data.mapped import read_excerpt
 from desed_task.data.store import changes_since_packed, is_packed, open_store, remove_old_stores
 from desed_task.errors import AudioError, CorpusError
 
@@ -50,19 +51,19 @@ def test_sixteen_bit_recordings_come_back_exactly(tmp_path: Path) -> None:
     assert store.offsets.tolist() == [0, 100, 2600]
     for number, clip in enumerate(clips.clips):
         recorded = read_waveform(clip.path, 16000)
-        np.testing.assert_array_equal(store.read(number, 0, len(recorded)), recorded)
+        np.testing.assert_array_equal(read_excerpt(store, number, 0, len(recorded)), recorded)
 
 
 def test_an_excerpt_is_padded_with_silence_and_never_the_next_clip(tmp_path: Path) -> None:
     clips = clip_set(tmp_path / "audio", first=100, second=100)
     store = open_store(clips, tmp_path / "store", 16000)
-    whole = store.read(0, 0, 100)
-    np.testing.assert_array_equal(store.read(0, 30, 20), whole[30:50])
-    excerpt = store.read(0, 90, 50)
+    whole = read_excerpt(store, 0, 0, 100)
+    np.testing.assert_array_equal(read_excerpt(store, 0, 30, 20), whole[30:50])
+    excerpt = read_excerpt(store, 0, 90, 50)
     np.testing.assert_array_equal(excerpt[:10], whole[90:])
     assert not excerpt[10:].any()
-    assert not store.read(1, 200, 10).any()
-    assert store.read(0, 0, 10).dtype == np.float32
+    assert not read_excerpt(store, 1, 200, 10).any()
+    assert read_excerpt(store, 0, 0, 10).dtype == np.float32
 
 
 def test_other_rates_are_resampled_and_channels_averaged(tmp_path: Path) -> None:
@@ -73,14 +74,14 @@ def test_other_rates_are_resampled_and_channels_averaged(tmp_path: Path) -> None
     store = open_store(clips, tmp_path / "store", 16000)
     assert store.lengths.tolist() == [16000]
     expected = 0.4 * np.sin(2 * np.pi * 440 * np.arange(16000) / 16000)
-    np.testing.assert_allclose(store.read(0, 0, 16000)[200:-200], expected[200:-200], atol=1e-3)
+    np.testing.assert_allclose(read_excerpt(store, 0, 0, 16000)[200:-200], expected[200:-200], atol=1e-3)
 
 
 def test_overshoot_is_clipped_and_does_not_wrap(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "loud.wav", np.array([1.7, -1.7, 0.5], dtype=np.float32), 16000, subtype="FLOAT")
     clips = ClipSet("loud", (Clip("loud", tmp_path / "loud.wav", 1.0),), "none")
     store = open_store(clips, tmp_path / "store", 16000)
-    np.testing.assert_allclose(store.read(0, 0, 3), [32767 / 32768, -1.0, 0.5])
+    np.testing.assert_allclose(read_excerpt(store, 0, 0, 3), [32767 / 32768, -1.0, 0.5])
 
 
 def test_a_store_that_fits_is_not_packed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,7 +102,7 @@ def test_changed_recordings_another_rate_and_further_clips_are_packed_anew(tmp_p
     soundfile.write(clips.clips[0].path, np.full(10, 0.5), 16000, subtype="PCM_16")
     os.utime(clips.clips[0].path, ns=(1, 1))
     assert not is_packed(clips, tmp_path / "store", 16000)
-    assert open_store(clips, tmp_path / "store", 16000).read(0, 0, 10).tolist() == [0.5] * 10
+    assert read_excerpt(open_store(clips, tmp_path / "store", 16000), 0, 0, 10).tolist() == [0.5] * 10
 
 
 def test_a_lost_half_of_a_store_is_packed_again(tmp_path: Path) -> None:
@@ -233,7 +234,7 @@ def test_a_part_of_a_set_reads_from_the_store_of_the_whole(tmp_path: Path) -> No
     assert (opened.audio_ids, opened.lengths.tolist()) == (("c", "a"), [30, 10])
     for number, clip in enumerate(fold.clips):
         np.testing.assert_array_equal(
-            opened.read(number, 0, len(read_waveform(clip.path, 16000))), read_waveform(clip.path, 16000)
+            read_excerpt(opened, number, 0, len(read_waveform(clip.path, 16000))), read_waveform(clip.path, 16000)
         )
     opened.verify()
     assert len(list(store.glob("*.json"))) == 1
