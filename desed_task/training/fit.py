@@ -30,7 +30,7 @@ from desed_task.training.course_options import CourseOptions
 from desed_task.training.energy import EnergyReading
 from desed_task.training.interruption import StopRequested, listening
 from desed_task.training.keeper import LAST, Keeper
-from desed_task.training.module import OBJECTIVE, TrainedModule
+from desed_task.training.module import OBJECTIVE, RANK, TrainedModule
 from desed_task.training.ranks import ALONE, Ranks
 from desed_task.training.throughput import Throughput
 
@@ -215,8 +215,11 @@ class _ValidationLog(Callback):
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002
         """Epoch, training loss, validation figures, speed and cost."""
-        shown = [f"{name} {float(value):.4f}" for name, value in sorted(trainer.callback_metrics.items())
-                 if name == "train/loss" or name.startswith("val/")]  # fmt: skip
+        figures = {name for name in trainer.callback_metrics if name.startswith("val/")} - {RANK}
+        if figures == {OBJECTIVE}:  # nothing was validated, and every epoch is as good
+            figures = set()
+        told = sorted(figures | ({"train/loss"} & set(trainer.callback_metrics)))
+        shown = [f"{name} {float(trainer.callback_metrics[name]):.4f}" for name in told]
         shown += [self._throughput.in_words] if self._throughput.in_words else []
         LOG.info("epoch %d of %s: %s", trainer.current_epoch + 1, trainer.max_epochs, ", ".join(shown))
 
