@@ -6,8 +6,10 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request
 
+from desed_task.hearing import DetectionOptions
 from serving.engine import Engine
 from serving.errors import PROBLEM_JSON, body_too_large, not_ready
+from serving.recording import ListenRequest
 from serving.schemas import EventsAnswer, EventsQuery, Health, ModelDescription, ModelIdentity, ModelList, Problem
 from serving.settings import ServingOptions
 
@@ -48,17 +50,18 @@ async def events(
     request: Request, query: Annotated[EventsQuery, Query()], engine: TheEngine, settings: TheSettings
 ) -> EventsAnswer:
     """What happens when in the recording that is the body, and which classes it holds."""
-    detector = engine.detector
-    body = await _read_body(request, settings.max_body_bytes)
-    audio, detections = await engine.listen(body, query.threshold)
-    return EventsAnswer.of(detector.bundle, audio, detections, query.top_k or settings.top_k)
+    with engine.admit() as ticket:
+        body = await _read_body(request, settings.max_body_bytes)
+        options = DetectionOptions(thresholds=query.threshold)
+        heard = await engine.listen(body, ListenRequest(options=options, ticket=ticket))
+    return EventsAnswer.of(heard.model.bundle, heard.audio, heard.detections, query.top_k or settings.top_k)
 
 
 @router.get("/v1/models", responses=_problems(503))
 async def models(engine: TheEngine) -> ModelList:
     """The models that are served."""
-    detector = engine.detector
-    bundle = detector.bundle
+    model = engine.model()
+    bundle = model.bundle
     description = ModelDescription(
         **ModelIdentity.of(bundle).model_dump(),
         labels=list(bundle.labels),
@@ -67,7 +70,7 @@ async def models(engine: TheEngine) -> ModelList:
         window_seconds=bundle.windowing.window_seconds,
         postprocessing=bundle.postprocessing.model_dump(mode="json"),
         licence=bundle.provenance.get("licence"),
-        provider=detector.provider,
+        provider=model.provider,
     )
     return ModelList(models=[description])
 
