@@ -19,7 +19,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -41,6 +41,16 @@ class Options(BaseModel):
 OptionsType = TypeVar("OptionsType", bound=Options)
 _KeyPath = tuple[str, ...]
 _Schema = Mapping[str, Any]
+
+
+class Override(NamedTuple):
+    """A value of one key, not from a conf. text: as YAML; origin: where it is from; words: as it was written."""
+
+    key: _KeyPath
+    text: str
+    origin: str
+    words: str
+
 
 _YAML_TAG = "tag:yaml.org,2002:"
 _FLOAT = re.compile(
@@ -89,8 +99,10 @@ for _tag, _words, _first in _PLAIN_WORDS:
 _ConfDumper.add_implicit_resolver(f"{_YAML_TAG}float", _FLOAT, list("-+0123456789."))
 
 
-def read_options(path: Path | None, options_class: type[OptionsType], overrides: Sequence[str] = ()) -> OptionsType:
-    """Read the conf at `path`, apply `overrides` ("a.b=c"), check the whole. OptionsError on the first fault.
+def read_options(
+    path: Path | None, options_class: type[OptionsType], overrides: Sequence[str | Override] = ()
+) -> OptionsType:
+    """Read the conf at `path`, apply `overrides` (of --set: "a.b=c"), check the whole. OptionsError on the first fault.
 
     Without a path the overrides alone are checked, beside the defaults.
     """
@@ -232,31 +244,37 @@ def _on_top(old: Any, value: Any, path: Path, place: _KeyPath) -> Any:
     return items
 
 
-def _override(tree: dict[str, Any], origins: dict[_KeyPath, str], override: str) -> None:
-    key, equals, text = override.partition("=")
-    path = tuple(key.strip().split("."))
-    if not equals or not all(path):
-        raise OptionsError(f"--set {override}: write it as a.b=value")
+def _override(tree: dict[str, Any], origins: dict[_KeyPath, str], override: str | Override) -> None:
+    key, text, origin, words = override if isinstance(override, Override) else _typed_override(override)
     node: Any = tree
-    for depth, part in enumerate(path[:-1], start=1):
-        slot = _slot(node, part, path[: depth - 1], override)
+    for depth, part in enumerate(key[:-1], start=1):
+        slot = _slot(node, part, key[: depth - 1], words)
         if isinstance(node, dict) and node.get(part) is None:
             node[part] = {}
         node = node[slot]
-    node[_slot(node, path[-1], path[:-1], override)] = _parse_yaml(text, f"--set {override}")
-    for known in [known for known in origins if known[: len(path)] == path]:
+    node[_slot(node, key[-1], key[:-1], words)] = _parse_yaml(text, words)
+    for known in [known for known in origins if known[: len(key)] == key]:
         del origins[known]
-    origins[path] = "--set"
+    origins[key] = origin
 
 
-def _slot(node: Any, part: str, above: _KeyPath, override: str) -> str | int:
+def _typed_override(typed: str) -> Override:
+    """What stands behind --set."""
+    key, equals, text = typed.partition("=")
+    path = tuple(key.strip().split("."))
+    if not equals or not all(path):
+        raise OptionsError(f"--set {typed}: write it as a.b=value")
+    return Override(path, text, "--set", f"--set {typed}")
+
+
+def _slot(node: Any, part: str, above: _KeyPath, words: str) -> str | int:
     """`part` as what `node` is indexed by: a key of a section, a position in a list."""
     if isinstance(node, dict):
         return part
     if not isinstance(node, list):
-        raise OptionsError(f"--set {override}: {'.'.join(above)} is a value, not a section")
+        raise OptionsError(f"{words}: {'.'.join(above)} is a value, not a section")
     if not part.isdecimal() or int(part) >= len(node):
-        raise OptionsError(f"--set {override}: {part!r} is not a position in a list of {len(node)} (from 0)")
+        raise OptionsError(f"{words}: {part!r} is not a position in a list of {len(node)} (from 0)")
     return int(part)
 
 
@@ -293,8 +311,10 @@ def _sentence(
 
 
 def _origin(location: _KeyPath, origins: Mapping[_KeyPath, str], default_origin: str) -> str:
-    above = (location[:depth] for depth in range(len(location), 0, -1))
-    return next((origins[key] for key in above if key in origins), default_origin)
+    above = [location[:depth] for depth in range(len(location), 0, -1)]
+    # What is wrong with a section may be what was put inside it.
+    inside = [key for key in origins if location and key[: len(location)] == location]
+    return next((origins[key] for key in [*above, *inside] if key in origins), default_origin)
 
 
 def _conf_place(location: Sequence[str | int], kind: str, schema: _Schema) -> tuple[_KeyPath, list[str]]:
