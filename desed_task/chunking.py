@@ -38,6 +38,7 @@ from numpy.typing import NDArray
 from desed_task.labels import LabelSet
 from desed_task.scores import Scores
 from desed_task.timeline import FrameGrid
+from desed_task.window_cutter import cut_whole
 
 Tail = Literal["tile", "shift", "drop", "zeros"]
 Short = Literal["tile", "zeros"]
@@ -106,10 +107,7 @@ class Chunking:
 
     def cut(self, waveform: NDArray[np.float32]) -> NDArray[np.float32]:
         """(samples,) -> (windows, window_samples), at least one window."""
-        window = self.window_samples
-        pieces = [waveform[start : start + window] for start in self.starts(len(waveform))]
-        rest = self.short if len(waveform) < window else self.tail
-        return np.stack([_filled(piece, window, rest == "tile") for piece in pieces])
+        return cut_whole(self, waveform)
 
     def stitch(
         self,
@@ -178,15 +176,6 @@ def fit_exponent(logits: Sequence[NDArray[_Float]], targets: NDArray[np.float32]
         if step < 0.05:
             return round(best, 2)
         low, high, step = max(0.0, best - step), min(_LARGEST_EXPONENT, best + step), step / 10
-
-
-def _filled(piece: NDArray[np.float32], window_samples: int, tiled: bool) -> NDArray[np.float32]:
-    """(samples,) of at most a window -> (window_samples,) float32, repeated or padded with zeros."""
-    if tiled and len(piece):
-        return np.resize(piece, window_samples).astype(np.float32, copy=False)
-    filled = np.zeros(window_samples, dtype=np.float32)
-    filled[: len(piece)] = piece
-    return filled
 
 
 def _soft_mean(logits: NDArray[np.float64], exponent: float) -> NDArray[np.float64]:

@@ -12,7 +12,7 @@ own clock. A detector may be called from several threads at once.
 from __future__ import annotations
 
 import ctypes
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,24 +23,17 @@ from numpy.typing import NDArray
 from desed_task.audio.reading import Waveform, read_waveform
 from desed_task.bundle import MODEL_FILE, Bundle, read_bundle
 from desed_task.chunking import probabilities_of
-from desed_task.errors import AudioError, BundleError, OptionsError
+from desed_task.errors import BundleError, OptionsError
 from desed_task.events import Event
 from desed_task.graph_contract import INPUT_NAME, STRONG_NAME, WEAK_LOGITS_NAME, WEAK_NAME
+from desed_task.hearing import DetectionOptions, Detections, Hearing, WindowScores, require_sound
 from desed_task.postprocessing.pipeline import build_postprocessing
 from desed_task.scores import Scores
 
+__all__ = ["Detections", "Detector"]
+
 # Sums of float32 probabilities may pass 0 or 1 by rounding; anything farther is a model that gives no probabilities.
 _PROBABILITY_ROUNDING = 1e-6
-# Integer-scaled float files reach 2^31; the square of more than this soon leaves float32.
-_LARGEST_SAMPLE = 2.0**32
-
-
-@dataclass(frozen=True)
-class Detections:
-    """What is heard in one recording: events sorted by onset, and (label, score) of every class, highest first."""
-
-    events: tuple[Event, ...]
-    tags: tuple[tuple[str, float], ...]
 
 
 class Detector:
@@ -51,14 +44,22 @@ class Detector:
     """
 
     def __init__(
-        self, bundle_folder: Path, device: str = "auto", num_threads: int | None = None, max_batch: int = 16
+        self,
+        bundle_folder: Path,
+        device: str = "auto",
+        num_threads: int | None = None,
+        max_batch: int = 16,
+        buckets: Sequence[int] | None = None,
+        cuda_graphs: bool = False,
+        allow_cpu: bool = False,
     ) -> None:
         if max_batch < 1:
             raise OptionsError(f"max_batch {max_batch} must be at least 1")
         self.bundle: Bundle = read_bundle(bundle_folder)
         self._model = bundle_folder / MODEL_FILE
         self._session = _open_session(self._model, device, num_threads)
-        self._max_batch = max_batch
+        self.max_batch = max_batch
+        self.buckets: tuple[int, ...] = (max_batch,)
         self._postprocessing = build_postprocessing(self.bundle.postprocessing, self.bundle.labels, self.bundle.grid)
 
     @property
@@ -76,16 +77,32 @@ class Detector:
         AudioError when the waveform is no sound (NaN, infinite or absurdly large samples); BundleError when the model's
         answer does not fit its bundle.
         """
-        if waveform.ndim != 1:
-            raise AudioError(f"a waveform is (samples,), got {waveform.shape}; average the channels")
-        # not (x <= y) also catches NaN
-        if waveform.size and not float(np.abs(waveform).max()) <= _LARGEST_SAMPLE:
-            raise AudioError("audio: holds NaN, infinite or absurdly large samples; export it again as PCM")
+        require_sound(waveform)
         windows = self.bundle.windowing.cut(waveform)
-        starts = range(0, len(windows), self._max_batch)
-        batches = [self._run(windows[start : start + self._max_batch]) for start in starts]
-        said = {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
-        return self.bundle.windowing.stitch(said.get(STRONG_NAME), said[WEAK_NAME], self.bundle.labels, len(waveform))
+        batches = [
+            self.run(windows[start : start + self.max_batch]) for start in range(0, len(windows), self.max_batch)
+        ]
+        strong = [batch.strong for batch in batches if batch.strong is not None]
+        weak = np.concatenate([batch.weak for batch in batches])
+        frames = np.concatenate(strong) if strong else None
+        return self.bundle.windowing.stitch(frames, weak, self.bundle.labels, len(waveform))
+
+    def hear(self, blocks: Iterable[Waveform], options: DetectionOptions | None = None) -> Detections:
+        """Blocks of one recording -> what is heard in it, in memory that does not grow with its length.
+
+        AudioError when there is no sample, or one that is no sound; OptionsError when the options do not fit.
+        """
+        hearing = Hearing(self.bundle, options)
+        waiting: list[Waveform] = []
+        for block in blocks:
+            waiting += hearing.feed(block)
+            while len(waiting) >= self.max_batch:
+                hearing.said(self.run(np.stack(waiting[: self.max_batch])))
+                del waiting[: self.max_batch]
+        waiting += hearing.end()
+        for start in range(0, len(waiting), self.max_batch):
+            hearing.said(self.run(np.stack(waiting[start : start + self.max_batch])))
+        return hearing.result()
 
     def decide(self, scores: Scores, threshold: float | None = None) -> Detections:
         """Scores -> events and tags, with the bundle's post-processing; `threshold` replaces that of every class."""
@@ -104,8 +121,8 @@ class Detector:
         """The events of a recording in any format that `audio.read_waveform` decodes; AudioError otherwise."""
         return self.detect(read_waveform(path, self.bundle.sample_rate))
 
-    def _run(self, windows: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
-        """(windows, window_samples) -> by name: `strong` (windows, frames, classes), `weak` (windows, classes)."""
+    def run(self, windows: NDArray[np.float32]) -> WindowScores:
+        """(windows, window_samples), at most `max_batch` of them -> what the model says; BundleError when it cannot."""
         bundle = self.bundle
         shapes: dict[str, tuple[int, ...]] = {WEAK_NAME: (len(windows), len(bundle.labels))}
         if bundle.has_frames:
@@ -122,7 +139,8 @@ class Detector:
                 raise BundleError(f"{self._model}: output {name!r} is {values.shape}, the bundle says {shapes[name]}")
         if bundle.has_logits:
             said[WEAK_NAME] = probabilities_of(said.pop(WEAK_LOGITS_NAME))
-        return {name: self._probabilities(name, values) for name, values in said.items()}
+        checked = {name: self._probabilities(name, values) for name, values in said.items()}
+        return WindowScores(checked.get(STRONG_NAME), checked[WEAK_NAME])
 
     def _probabilities(self, name: str, values: NDArray[Any]) -> NDArray[Any]:
         lowest, highest = float(values.min()), float(values.max())

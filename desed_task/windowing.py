@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from desed_task.labels import LabelSet
 from desed_task.scores import Scores
 from desed_task.timeline import FrameGrid
+from desed_task.window_cutter import Rest, cut_whole
 
 
 @dataclass(frozen=True)
@@ -45,15 +46,31 @@ class Windowing:
         """Frames from one window's start to the next's."""
         return self.window_frames - self.overlap_frames
 
+    @property
+    def hop_samples(self) -> int:
+        """Samples from one window's start to the next's."""
+        return self.hop_frames * self.grid.frame_samples
+
+    def starts(self, num_samples: int) -> NDArray[np.int64]:
+        """The sample at which each window of a recording of `num_samples` starts: (windows,), ascending."""
+        # Less than a frame beyond the window (resampling leaves a few samples) is not worth a second one.
+        beyond_first = num_samples - self.window_samples
+        num_windows = 1 if beyond_first < self.grid.frame_samples else 1 + -(-beyond_first // self.hop_samples)
+        return np.arange(num_windows, dtype=np.int64) * self.hop_samples
+
+    @property
+    def short(self) -> Rest:
+        """How a recording shorter than a window fills it."""
+        return "zeros"
+
+    @property
+    def tail(self) -> Rest:
+        """How the end of a recording fills the last window."""
+        return "zeros"
+
     def cut(self, waveform: NDArray[np.float32]) -> NDArray[np.float32]:
         """(samples,) -> (windows, window_samples), zero-padded at the end; at least one window."""
-        hop = self.hop_frames * self.grid.frame_samples
-        # Less than a frame beyond the window (resampling leaves a few samples) is not worth a second one.
-        beyond_first = len(waveform) - self.window_samples
-        num_windows = 1 if beyond_first < self.grid.frame_samples else 1 + -(-beyond_first // hop)
-        padded = np.zeros((num_windows - 1) * hop + self.window_samples, dtype=np.float32)
-        padded[: len(waveform)] = waveform[: len(padded)]
-        return np.stack([padded[start * hop : start * hop + self.window_samples] for start in range(num_windows)])
+        return cut_whole(self, waveform)
 
     def stitch(
         self,

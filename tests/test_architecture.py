@@ -32,10 +32,12 @@ COLUMNS: Mapping[str, tuple[tuple[str, ...], ...]] = {
         ("formats",),
     ),
     "numpy": (
+        ("window_cutter",),
         ("windowing", "chunking"),
         ("views", "graph_contract", "postprocessing"),
         ("metrics",),
         ("submission", "bundle"),
+        ("hearing",),
         ("detector",),
     ),
     "torch": (
@@ -66,7 +68,12 @@ FLOOR_OF = {
 TORCH_COLUMN = {unit for floor in COLUMNS["torch"] for unit in floor}
 # The one file of the torch column that makes Scores.
 MEETING_POINT, MEETS = "prediction", ("scores", "windowing", "chunking", "views")
-OPEN_TO_SERVING = {unit for floor in COLUMNS["values"] for unit in floor} | {"postprocessing", "bundle", "detector"}
+OPEN_TO_SERVING = {unit for floor in COLUMNS["values"] for unit in floor} | {
+    "postprocessing",
+    "bundle",
+    "hearing",
+    "detector",
+}
 
 ONLY_IN = {
     "numba": "desed_task.metrics.curves",

@@ -7,7 +7,7 @@ are stored with the model, so what was measured is what is served.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -92,8 +92,8 @@ class PostProcessing:
         """Events of the clip, sorted by onset, each with the mean of its filtered frame scores as `score`."""
         return self.detect_at(self.filter(scores))
 
-    def detect_at(self, filtered: Scores, threshold: float | None = None) -> list[Event]:
-        """Events of already filtered scores at another threshold for all classes (None: the system's own).
+    def detect_at(self, filtered: Scores, threshold: float | Sequence[float] | None = None) -> list[Event]:
+        """Events of already filtered scores at another threshold, one or (classes,) (None: the system's own).
 
         Scores without frames have no events.
         """
