@@ -57,5 +57,14 @@ class ServingOptions(Options):
     max_body_bytes: int = Field(25_000_000, ge=1, description="largest body of a request, in bytes")
     max_audio_seconds: float = Field(600.0, gt=0, description="longest recording, in seconds after decoding")
     max_channels: int = Field(64, ge=1, description="channels of a recording")
+    max_batch_files: int = Field(64, ge=1, description="recordings of one POST /v1/batch")
+    body_idle_seconds: float = Field(10.0, gt=0, description="a body of which nothing arrives for so long is refused")
+    min_body_rate: float = Field(1000.0, ge=0, description="bytes per second that a body has to arrive with")
+    deadline_seconds: float = Field(
+        30.0, gt=0, description="how long a recording may take once its body is there, when the request does not say"
+    )
     top_k: int | None = Field(None, ge=1, description="tags in an answer when the request does not say; null gives all")
     drain_seconds: int = Field(30, ge=1, description="how long requests in progress may take after SIGTERM")
+    keys_file: Path | None = Field(None, description="file of the API keys that may ask; null lets everybody ask")
+    cors_origins: tuple[str, ...] = Field((), description="origins whose pages may ask from a browser; * is every one")
+    request_log: bool = Field(True, description="whether each request is a line of JSON on standard error")
