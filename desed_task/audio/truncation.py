@@ -1,66 +1,47 @@
 """Recordings that end before their container says they do.
 
-libsndfile reads a cut WAV, AIFF, AU, W64, RF64 or Ogg without a word and gives a shorter recording, so a download that
-broke off would be trained on, or served, as if it were whole. (Of a cut FLAC or MP3 it says so itself while decoding.)
+libsndfile reads a cut AU, W64, CAF or Ogg without a word and gives a shorter recording, so a download that broke off
+would be trained on, or served, as if it were whole; FFmpeg does so with MP4, WebM and AAC. (Of a cut FLAC or MP3 the
+decoders say so themselves. WAV and AIFF are looked at where their headers are read.)
 
-WAV and Ogg are checked here by their own headers, before decoding. For the rest libsndfile's log is read: it notes
-"(should be N)" beside a size that goes beyond the file. Writers that stream do not know the length; the sizes they put
-in its place are no promise and are not held against them.
+Ogg, MP4 and WebM are walked here by their own structure, before decoding. For the rest libsndfile's log is read: it
+notes "(should be N)" beside a size that goes beyond the file. Each function gives what is wrong, or None.
 """
 
 from __future__ import annotations
 
-import io
 import re
-import struct
+from collections.abc import Callable
 from typing import BinaryIO
 
-from desed_task.errors import AudioError
+from desed_task.audio.pcm import size_of
+from desed_task.audio.wav import SMALLEST_UNKNOWN_SIZE
 
-# What streaming writers put in a 32-bit size: ffmpeg 0xFFFFFFFF, sox 0x7FFFF000 and up, arecord 0x80000000.
-_SMALLEST_UNKNOWN_SIZE = 0x7FFFF000
-_MAX_CHUNKS = 10_000
 _OGG_HEADER_BYTES = 27
+_MAX_BOXES = 100_000
 _LOGGED_SIZE = re.compile(r": (\d+) \(should be (\d+)\)")
 # Writers disagree on whether a size counts its own header.
 _LOGGED_SIZE_SLACK = 16
+_EBML_HEADER, _EBML_SEGMENT = b"\x1aE\xdf\xa3", b"\x18S\x80g"
 
 
-def refuse_truncated(stream: BinaryIO, name: str) -> None:
-    """AudioError when the headers of a WAV or Ogg promise more bytes than there are; leaves the stream at its start."""
-    head = stream.read(12)
-    size = stream.seek(0, io.SEEK_END)
+def find_truncation(stream: BinaryIO, container: str) -> str | None:
+    """What an Ogg, MP4 or WebM lacks by its own structure; leaves the stream at its start."""
+    find = _FINDERS.get(container)
+    fault = find(stream, size_of(stream)) if find is not None else None
     stream.seek(0)
-    if head[:4] == b"RIFF" and head[8:12] == b"WAVE":
-        _refuse_truncated_wav(stream, size, name)
-    elif head[:4] == b"OggS":
-        _refuse_truncated_ogg(stream, size, name)
-    stream.seek(0)
+    return fault
 
 
-def refuse_truncated_by_log(log: str, name: str) -> None:
-    """AudioError when libsndfile's log of an opened AIFF, AU, W64, RF64 or CAF notes a size beyond the file's end."""
+def find_truncation_in_log(log: str) -> str | None:
+    """What libsndfile noted when it opened an AU, W64 or CAF: a size beyond the file's end."""
     for stated, actual in ((int(stated), int(actual)) for stated, actual in _LOGGED_SIZE.findall(log)):
-        if actual + _LOGGED_SIZE_SLACK < stated < _SMALLEST_UNKNOWN_SIZE:
-            raise AudioError(f"{name}: truncated, {actual} of {stated} bytes are there; fetch it again")
+        if actual + _LOGGED_SIZE_SLACK < stated < SMALLEST_UNKNOWN_SIZE:
+            return f"truncated, {actual} of {stated} bytes are there; fetch it again"
+    return None
 
 
-def _refuse_truncated_wav(stream: BinaryIO, size: int, name: str) -> None:
-    stream.seek(12)
-    for _ in range(_MAX_CHUNKS):
-        header = stream.read(8)
-        if len(header) < 8:
-            return
-        stated = int(struct.unpack("<I", header[4:])[0])
-        available = size - stream.tell()
-        if header[:4] == b"data":
-            if available < stated < _SMALLEST_UNKNOWN_SIZE:
-                raise AudioError(f"{name}: truncated, {available} of {stated} bytes of audio are there; fetch it again")
-            return
-        stream.seek(stated + stated % 2, io.SEEK_CUR)
-
-
-def _refuse_truncated_ogg(stream: BinaryIO, size: int, name: str) -> None:
+def _find_in_ogg(stream: BinaryIO, size: int) -> str | None:
     """Walk the pages (RFC 3533, 6): the last one must be whole. Other bytes after the pages are left alone.
 
     A file cut exactly between two pages looks like the recording of a live stream, and is read as one.
@@ -70,9 +51,61 @@ def _refuse_truncated_ogg(stream: BinaryIO, size: int, name: str) -> None:
         stream.seek(position)
         header = stream.read(_OGG_HEADER_BYTES)
         if not header.startswith(b"OggS"[: len(header)]):
-            return
+            return None
         segments = stream.read(header[-1]) if len(header) == _OGG_HEADER_BYTES else b""
         whole = len(header) == _OGG_HEADER_BYTES and len(segments) == header[-1]
         position += _OGG_HEADER_BYTES + len(segments) + sum(segments)
         if not whole or position > size:
-            raise AudioError(f"{name}: truncated, it breaks off in the middle of an Ogg page; fetch it again")
+            return "truncated, it breaks off in the middle of an Ogg page; fetch it again"
+    return None
+
+
+def _find_in_mp4(stream: BinaryIO, size: int) -> str | None:
+    """Walk the boxes (ISO 14496-12, 4.2). A size of 0 goes on to the file's end."""
+    position = 0
+    for _ in range(_MAX_BOXES):
+        stream.seek(position)
+        header = stream.read(16)
+        if not header:
+            return None
+        length = int.from_bytes(header[:4], "big")
+        if length == 1:
+            length = int.from_bytes(header[8:], "big")
+        if length == 0:
+            return None
+        if len(header) < 8 or position + length > size:
+            missing = position + length - size
+            return f"truncated, {max(1, missing)} bytes are missing at its end; fetch it again"
+        position += max(length, 8)
+    return None
+
+
+def _find_in_webm(stream: BinaryIO, size: int) -> str | None:
+    """EBML header, then one segment (RFC 8794, RFC 9559). One of a live recording does not state its size."""
+    position = 0
+    for mark in (_EBML_HEADER, _EBML_SEGMENT):
+        stream.seek(position)
+        head = stream.read(12)
+        if head[:4] != mark or len(head) < 12:
+            return None
+        length, num_bytes = _ebml_size(head[4:])
+        if length is None:
+            return None
+        position += 4 + num_bytes + length
+    return f"truncated, {position - size} bytes are missing at its end; fetch it again" if position > size else None
+
+
+def _ebml_size(data: bytes) -> tuple[int | None, int]:
+    """A size of 1 to 8 bytes, and how many they are; all ones: not known (RFC 8794, 6)."""
+    num_bytes = 9 - data[0].bit_length()
+    if num_bytes > 8:
+        return None, 1
+    value = int.from_bytes(data[:num_bytes], "big") & (1 << 7 * num_bytes) - 1
+    return (None if value == (1 << 7 * num_bytes) - 1 else value), num_bytes
+
+
+_FINDERS: dict[str, Callable[[BinaryIO, int], str | None]] = {
+    "OGG": _find_in_ogg,
+    "MP4": _find_in_mp4,
+    "WEBM": _find_in_webm,
+}

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from desed_task.audio.containers import CONTAINERS, container_of, find_recordings, require_known_container
+from desed_task.audio.containers import container_of, find_recordings, require_known_container
 from desed_task.errors import AudioError, AudioFormatError
 
 
-@pytest.mark.parametrize("container", CONTAINERS)
+@pytest.mark.parametrize("container", ["WAV", "RF64", "FLAC", "OGG", "AIFF", "MP3"])
 def test_what_is_written_is_recognised(container: str) -> None:
     stream = io.BytesIO()
     soundfile.write(stream, np.zeros(2000), 16000, format=container)

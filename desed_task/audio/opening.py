@@ -1,0 +1,63 @@
+"""Which decoder a recording gets, by its container and codec, after both were found on the lists.
+
+WAV and AIFF are read by wav.py and aiff.py, FLAC, MP3 and Ogg by libsndfile, MP4, WebM and AAC by PyAV.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import BinaryIO
+
+from desed_task.audio.aiff import open_aiff
+from desed_task.audio.containers import require_container
+from desed_task.audio.decoder import Decoder
+from desed_task.audio.libsndfile import SoundfileDecoder
+from desed_task.audio.limits import DecodeLimits
+from desed_task.audio.ogg import require_ogg_codec
+from desed_task.audio.records import open_recording
+from desed_task.audio.wav import open_wav
+from desed_task.errors import AudioError
+
+
+def open_decoder(stream: BinaryIO, limits: DecodeLimits, name: str) -> Decoder:
+    """The decoder of a stream that can seek, its rate and channels within the limits.
+
+    AudioFormatError for a container or codec that is not decoded, AudioError for what is empty or no recording. The
+    stream stays open when the decoder is closed.
+    """
+    stream.seek(0)
+    if not stream.read(1):
+        raise AudioError(f"{name}: the file is empty (0 bytes)")
+    container = require_container(stream, limits.containers, name)
+    decoder = _decoder_of(stream, container, name)
+    try:
+        limits.require_rate(decoder.sample_rate, name)
+        limits.require_channels(decoder.channels, name)
+    except AudioError:
+        decoder.close()
+        raise
+    return decoder
+
+
+def open_file(path: Path) -> BinaryIO:
+    """The bytes of a recording, a file or a record of an LMDB. AudioError when they cannot be had."""
+    if path.suffix.lower() == ".raw":
+        raise AudioError(f"{path}: raw samples do not say their rate; convert it to WAV")
+    if path.exists() and not path.is_file():
+        raise AudioError(f"{path}: a folder or a device; name an audio file")
+    try:
+        return open_recording(path)
+    except FileNotFoundError:
+        raise AudioError(f"{path}: no such audio file") from None
+    except OSError as error:
+        raise AudioError(f"{path}: cannot be read ({error.strerror})") from None
+
+
+def _decoder_of(stream: BinaryIO, container: str, name: str) -> Decoder:
+    if container in ("WAV", "RF64"):
+        return open_wav(stream, container, name)
+    if container == "AIFF":
+        return open_aiff(stream, container, name)
+    if container == "OGG":
+        require_ogg_codec(stream, name)
+    return SoundfileDecoder(stream, container, name)
