@@ -64,7 +64,19 @@ class ServingOptions(Options):
         30.0, gt=0, description="how long a recording may take once its body is there, when the request does not say"
     )
     top_k: int | None = Field(None, ge=1, description="tags in an answer when the request does not say; null gives all")
-    drain_seconds: int = Field(30, ge=1, description="how long requests in progress may take after SIGTERM")
+    drain_grace_seconds: float = Field(
+        1.0, ge=0, description="how long requests are still taken after SIGTERM, for balancers to notice"
+    )
+    drain_seconds: int = Field(30, ge=1, description="how long requests in progress may take after that")
+    keep_alive_seconds: int = Field(
+        75, ge=1, description="how long an idle connection stays open; longer than those of balancers"
+    )
+    head_seconds: float = Field(10.0, gt=0, description="how long the line and headers of a request may take to arrive")
+    backlog: int = Field(2048, ge=1, description="connections that the system holds until they are accepted")
+    tracing_endpoint: str | None = Field(
+        None,
+        description="where spans go by OTLP over HTTP, such as http://localhost:4318/v1/traces; null traces nothing",
+    )
     keys_file: Path | None = Field(None, description="file of the API keys that may ask; null lets everybody ask")
     cors_origins: tuple[str, ...] = Field((), description="origins whose pages may ask from a browser; * is every one")
     request_log: bool = Field(True, description="whether each request is a line of JSON on standard error")
