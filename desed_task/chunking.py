@@ -35,6 +35,8 @@ from typing import Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from desed_task.clip_pooling import ClipPool, MaxPool, MeanPool, SoftPool, logits_of, probabilities_of, soft_mean
+from desed_task.frame_stitcher import stitch_whole
 from desed_task.labels import LabelSet
 from desed_task.scores import Scores
 from desed_task.timeline import FrameGrid
@@ -44,9 +46,6 @@ Tail = Literal["tile", "shift", "drop", "zeros"]
 Short = Literal["tile", "zeros"]
 ClipPooling = Literal["mean_logit", "mean", "max", "soft"]
 
-# Small probabilities are told apart far below this, but float32 has none between 1 - 6e-8 and 1, float64 1 - 1.1e-16.
-_LOWEST_PROBABILITY = 1e-30
-_HIGHEST_PROBABILITY = {np.dtype(np.float32): 1.0 - 1e-7, np.dtype(np.float64): 1.0 - 1e-15}
 _LARGEST_EXPONENT = 8.0
 # A rest shorter than a frame and than this part of a window is left alone.
 _NOT_WORTH_A_WINDOW = 20
@@ -121,41 +120,51 @@ class Chunking:
         frame_values: (windows, frames, classes), None for a tagger without frames; clip_values: (windows, classes);
         num_samples: of the recording. Frames that begin after its end, or in no window, are dropped.
         """
-        frames = None if frame_values is None else self._stitch_frames(frame_values, num_samples)
-        return Scores(frames, self._pool_probs(clip_values), self.grid, labels, num_samples / self.grid.sample_rate)
+        starts = self.starts(num_samples).tolist()
+        if frame_values is not None and len(starts) != len(frame_values):
+            raise ValueError(
+                f"{len(frame_values)} windows are not the {len(starts)} of a recording of {num_samples} samples"
+            )
+        frames = None if frame_values is None else stitch_whole(self, frame_values, starts, num_samples)
+        pool = self.clip_pool()
+        pool.add(clip_values)
+        return Scores(frames, pool.pooled(), self.grid, labels, num_samples / self.grid.sample_rate)
+
+    def clip_pool(self) -> ClipPool:
+        """What makes the clip scores of one recording of those of its windows."""
+        if self.clip_scores == "max":
+            return MaxPool()
+        return MeanPool() if self.clip_scores == "mean" else SoftPool(self._exponent)
+
+    @property
+    def _exponent(self) -> float:
+        return self.exponent if self.clip_scores == "soft" else 0.0
+
+    def read_until(self, start: int, next_start: int | None) -> int:
+        """One past the last frame of the recording that is read from the window at `start`."""
+        frame, window = self.grid.frame_samples, self.window_samples
+        if next_start is None:
+            return -(-(start + window) // frame)  # those that begin in it
+        # A moment lies farthest from the edges of the window whose middle is nearest: centres up to the middle between
+        # the two middles, (start + next_start + window) / 2.
+        return (start + next_start + window + frame) // (2 * frame)
+
+    def frames_within(self, start: int, first: int, last: int) -> NDArray[np.int64]:
+        """Frames [first, last) of the recording, as the frames of the window at `start` that hold their centres."""
+        frame = self.grid.frame_samples
+        within = (np.arange(first, last, dtype=np.int64) * (2 * frame) + (frame - 2 * start)) // (2 * frame)
+        return np.minimum(within, self.window_frames - 1)
 
     def pool(self, logits: NDArray[_Float]) -> NDArray[_Float]:
         """Logits of the windows of one recording (windows, classes) -> its own (classes,), of the same type."""
         exact = logits.astype(np.float64)
         if self.clip_scores == "mean":
-            pooled = _logit(probabilities_of(exact).mean(axis=0))
+            pooled = logits_of(probabilities_of(exact).mean(axis=0))
         elif self.clip_scores == "max":
             pooled = exact.max(axis=0)
         else:
-            pooled = _soft_mean(exact, self.exponent if self.clip_scores == "soft" else 0.0)
+            pooled = soft_mean(exact, self._exponent)
         return pooled.astype(logits.dtype)
-
-    def _pool_probs(self, probs: NDArray[np.float32] | NDArray[np.float64]) -> NDArray[np.float32]:
-        if self.clip_scores == "max":
-            return np.asarray(probs.max(axis=0), dtype=np.float32)
-        if self.clip_scores == "mean":
-            return np.asarray(probs.mean(axis=0, dtype=np.float64), dtype=np.float32)
-        return probabilities_of(self.pool(_logit(probs))).astype(np.float32)
-
-    def _stitch_frames(self, frame_values: NDArray[np.float32], num_samples: int) -> NDArray[np.float32]:
-        num_windows, window_frames, _ = frame_values.shape
-        starts = self.starts(num_samples)
-        if len(starts) != num_windows:
-            raise ValueError(f"{num_windows} windows are not the {len(starts)} of a recording of {num_samples} samples")
-        frame_samples = self.grid.frame_samples
-        num_frames = max(1, self.grid.frames_covering(num_samples / self.grid.sample_rate))
-        centers = (np.arange(num_frames) + 0.5) * frame_samples
-        # A moment lies farthest from the edges of the window whose middle is nearest.
-        window = np.searchsorted((starts[:-1] + starts[1:] + self.window_samples) / 2, centers)
-        within = centers - starts[window]
-        frame = np.minimum(within // frame_samples, window_frames - 1).astype(np.int64)
-        heard = within - frame_samples / 2 < self.window_samples
-        return np.ascontiguousarray(frame_values[window, frame][heard])
 
 
 def fit_exponent(logits: Sequence[NDArray[_Float]], targets: NDArray[np.float32]) -> float:
@@ -166,7 +175,7 @@ def fit_exponent(logits: Sequence[NDArray[_Float]], targets: NDArray[np.float32]
     exact = [windows.astype(np.float64) for windows in logits]
 
     def loss(exponent: float) -> float:
-        pooled = np.stack([_soft_mean(windows, exponent) for windows in exact])
+        pooled = np.stack([soft_mean(windows, exponent) for windows in exact])
         return float((np.logaddexp(0.0, pooled) - targets * pooled).mean())
 
     low, high, step = 0.0, _LARGEST_EXPONENT, 1.0
@@ -176,21 +185,3 @@ def fit_exponent(logits: Sequence[NDArray[_Float]], targets: NDArray[np.float32]
         if step < 0.05:
             return round(best, 2)
         low, high, step = max(0.0, best - step), min(_LARGEST_EXPONENT, best + step), step / 10
-
-
-def _soft_mean(logits: NDArray[np.float64], exponent: float) -> NDArray[np.float64]:
-    """(windows, classes) -> (classes,): each class's mean with the weights softmax(exponent * logit)."""
-    raised = exponent * logits
-    weights = np.exp(raised - raised.max(axis=0))
-    return np.asarray((weights * logits).sum(axis=0) / weights.sum(axis=0))
-
-
-def _logit(probs: NDArray[np.float32] | NDArray[np.float64]) -> NDArray[np.float64]:
-    clamped = np.clip(probs.astype(np.float64), _LOWEST_PROBABILITY, _HIGHEST_PROBABILITY[probs.dtype])
-    return np.asarray(np.log(clamped) - np.log1p(-clamped))
-
-
-def probabilities_of(logits: NDArray[np.float32] | NDArray[np.float64]) -> NDArray[np.float64]:
-    """The sigmoid of logits, in float64, from which they can be had again up to 34."""
-    # keeps small probabilities, where 1 / (1 + exp(-x)) overflows
-    return np.asarray(np.exp(-np.logaddexp(0.0, -logits.astype(np.float64))))

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from desed_task.audio.reading import Waveform, read_waveform
 from desed_task.bundle import MODEL_FILE, Bundle, read_bundle
-from desed_task.chunking import probabilities_of
+from desed_task.clip_pooling import probabilities_of
 from desed_task.errors import BundleError, OptionsError
 from desed_task.events import Event
 from desed_task.graph_contract import INPUT_NAME, STRONG_NAME, WEAK_LOGITS_NAME, WEAK_NAME

@@ -1,8 +1,8 @@
-"""Events <-> frames: what a model is trained on, and how its decisions are read.
+"""Events -> frames: what a model is trained on.
 
-Encoding is the baseline's: an event is 1 on the frames from floor(onset) to ceil(offset). Decoding lists the runs of
-active frames. Decoding an encoded table gives every event back, widened to whole frames (at most one frame at each
-edge), with touching events of one class joined.
+Encoding is the baseline's: an event is 1 on the frames from floor(onset) to ceil(offset). Decoding (`decoding`) an
+encoded table gives every event back, widened to whole frames (at most one frame at each edge), with touching events of
+one class joined.
 """
 
 from __future__ import annotations
@@ -41,14 +41,3 @@ def active_runs(active: NDArray[np.bool_]) -> list[tuple[int, int]]:
     """The runs [first, last) of True in a (frames,) array."""
     steps = np.flatnonzero(np.diff(np.concatenate(([0], active.astype(np.int8), [0]))))
     return [(int(first), int(last)) for first, last in zip(steps[::2], steps[1::2], strict=True)]
-
-
-def decode_strong(active: NDArray[np.bool_], labels: LabelSet, grid: FrameGrid, duration: float) -> list[Event]:
-    """(frames, classes) of decisions -> events sorted by onset, cut at `duration` seconds."""
-    events = []
-    for position, label in enumerate(labels):
-        for first, last in active_runs(active[: grid.frames_covering(duration), position]):
-            onset, offset = grid.seconds_at(first), min(grid.seconds_at(last), duration)
-            if offset > onset:
-                events.append(Event(onset, offset, label))
-    return sorted(events)

@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from desed_task.audio.reading import Waveform
-from desed_task.chunking import Chunking, probabilities_of
+from desed_task.chunking import Chunking
+from desed_task.clip_pooling import probabilities_of
 from desed_task.detector import Detector
 from desed_task.errors import CheckpointError
 from desed_task.postprocessing.pipeline import PostProcessing, build_postprocessing, read_postprocessing

@@ -19,7 +19,7 @@ from torch import nn
 
 from desed_task.audio.reading import Waveform, resample
 from desed_task.bundle import Bundle
-from desed_task.chunking import probabilities_of
+from desed_task.clip_pooling import probabilities_of
 from desed_task.errors import BundleError
 from desed_task.graph_contract import INPUT_NAME, STRONG_NAME, WEAK_LOGITS_NAME
 from desed_task.soundscapes.procedural.bank import ProceduralOptions, build_procedural_soundbank

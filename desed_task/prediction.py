@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from desed_task.batch import Embedding, Inputs, Predictions, send
-from desed_task.chunking import probabilities_of
+from desed_task.clip_pooling import probabilities_of
 from desed_task.embeddings.ears import Ears
 from desed_task.embeddings.reading import NO_READERS, Readers
 from desed_task.labels import LabelSet

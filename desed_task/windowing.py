@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from desed_task.clip_pooling import ClipPool, MaxPool
+from desed_task.frame_stitcher import stitch_whole
 from desed_task.labels import LabelSet
 from desed_task.scores import Scores
 from desed_task.timeline import FrameGrid
@@ -84,21 +86,27 @@ class Windowing:
         frame_values: (windows, frames, classes), None for a tagger without frames; clip_values: (windows, classes);
         num_samples: of the recording. Frames that begin after its end are dropped.
         """
-        frames = None if frame_values is None else self._stitch_frames(frame_values, num_samples)
-        largest = np.asarray(clip_values.max(axis=0), dtype=np.float32)
-        return Scores(frames, largest, self.grid, labels, num_samples / self.grid.sample_rate)
+        starts = [window * self.hop_samples for window in range(len(clip_values))]
+        frames = None if frame_values is None else stitch_whole(self, frame_values, starts, num_samples)
+        pool = self.clip_pool()
+        pool.add(clip_values)
+        return Scores(frames, pool.pooled(), self.grid, labels, num_samples / self.grid.sample_rate)
+
+    def clip_pool(self) -> ClipPool:
+        """What makes the clip scores of one recording of those of its windows."""
+        return MaxPool()
+
+    def read_until(self, start: int, next_start: int | None) -> int:
+        """One past the last frame of the recording that is read from the window at `start`."""
+        if next_start is None:
+            return start // self.grid.frame_samples + self.window_frames
+        return next_start // self.grid.frame_samples + self.overlap_frames // 2
+
+    def frames_within(self, start: int, first: int, last: int) -> slice:
+        """Frames [first, last) of the recording, as frames of the window at `start`."""
+        before = start // self.grid.frame_samples
+        return slice(first - before, last - before)
 
     def pool(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
         """Logits of the windows of one recording (windows, classes) -> its own (classes,): the largest."""
         return np.asarray(logits.max(axis=0))
-
-    def _stitch_frames(self, frame_values: NDArray[np.float32], num_samples: int) -> NDArray[np.float32]:
-        num_windows, window_frames, _ = frame_values.shape
-        half = self.overlap_frames // 2
-        pieces = []
-        for window in range(num_windows):
-            first = 0 if window == 0 else half
-            last = window_frames if window == num_windows - 1 else self.hop_frames + half
-            pieces.append(frame_values[window, first:last])
-        duration = num_samples / self.grid.sample_rate
-        return np.ascontiguousarray(np.concatenate(pieces)[: max(1, self.grid.frames_covering(duration))])

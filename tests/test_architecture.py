@@ -28,11 +28,11 @@ COLUMNS: Mapping[str, tuple[tuple[str, ...], ...]] = {
         ("options", "audio", "command_line"),
         ("labels", "events", "timeline", "options_page"),
         ("clips",),
-        ("encoding", "labelling", "soundscapes", "scores"),
+        ("encoding", "decoding", "labelling", "soundscapes", "scores"),
         ("formats",),
     ),
     "numpy": (
-        ("window_cutter",),
+        ("window_cutter", "frame_stitcher", "clip_pooling"),
         ("windowing", "chunking"),
         ("views", "graph_contract", "postprocessing"),
         ("metrics",),
@@ -67,7 +67,7 @@ FLOOR_OF = {
 }
 TORCH_COLUMN = {unit for floor in COLUMNS["torch"] for unit in floor}
 # The one file of the torch column that makes Scores.
-MEETING_POINT, MEETS = "prediction", ("scores", "windowing", "chunking", "views")
+MEETING_POINT, MEETS = "prediction", ("scores", "clip_pooling", "windowing", "chunking", "views")
 OPEN_TO_SERVING = {unit for floor in COLUMNS["values"] for unit in floor} | {
     "postprocessing",
     "bundle",

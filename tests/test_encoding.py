@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from desed_task.encoding import active_runs, decode_strong, encode_strong, encode_weak
+from desed_task.decoding import decode_strong
+from desed_task.encoding import active_runs, encode_strong, encode_weak
 from desed_task.events import Event, merge_close_events
 from desed_task.labels import LabelSet
 from desed_task.timeline import FrameGrid

@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from desed_task.errors import DesedTaskError
+from desed_task.postprocessing.running_median import filter_grouped, grouped
 from desed_task.scores import Scores
 
 # Frames that differ by less than this share are equally long: tables round times to the millisecond.
@@ -39,12 +39,7 @@ def median_filter(scores: Scores, length_seconds: float | Sequence[float]) -> Sc
 
 def filter_frames(values: NDArray[np.float32], windows: Sequence[int]) -> NDArray[np.float32]:
     """(frames, classes) on equally long frames -> each class's running median. windows: (classes,) odd, in frames."""
-    filtered = values.copy()
-    sizes = np.asarray(windows)
-    for window in np.unique(sizes):
-        columns = sizes == window
-        filtered[:, columns] = _median(values[:, columns], int(window))
-    return filtered
+    return filter_grouped(values, grouped(windows), max(windows) // 2)
 
 
 def equal_frame_seconds(edges: NDArray[np.float64]) -> float:
@@ -65,18 +60,3 @@ def equal_frame_seconds(edges: NDArray[np.float64]) -> float:
             "a median filter needs windows of one length"
         )
     return float(widths[1:-1].mean())
-
-
-def _median(values: NDArray[np.float32], window: int) -> NDArray[np.float32]:
-    """(frames, columns) -> the running median over `window` (odd) frames."""
-    num_frames = len(values)
-    if window == 1 or num_frames == 0:
-        return values
-    half = window // 2
-    # Position in the clip continued by its mirror image, which repeats every 2 * num_frames.
-    position = np.arange(-half, num_frames + half) % (2 * num_frames)
-    mirrored = values[np.minimum(position, 2 * num_frames - 1 - position)]
-    # The copy lets the partition work in place on neighbours in memory.
-    neighbours = np.ascontiguousarray(sliding_window_view(mirrored, window, axis=0))
-    neighbours.partition(half, axis=-1)
-    return neighbours[..., half]

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from pydantic import Field, field_validator
 
-from desed_task.encoding import decode_strong
+from desed_task.decoding import EventDecoder
 from desed_task.errors import DesedTaskError, OptionsError
 from desed_task.events import Event
 from desed_task.labels import LabelSet
@@ -100,21 +100,15 @@ class PostProcessing:
         values = filtered.frame_values
         if values is None:
             return []
-        active = decide(values, self.thresholds if threshold is None else threshold)
-        events = decode_strong(active, filtered.labels, filtered.grid, filtered.duration)
-        return [self._scored(event, filtered) for event in events]
+        values = values[: filtered.grid.frames_covering(filtered.duration)]
+        decoder = EventDecoder(filtered.labels.names, filtered.grid)
+        decoder.feed(decide(values, self.thresholds if threshold is None else threshold), values)
+        return decoder.end(filtered.duration)
 
     def tags(self, scores: Scores) -> list[tuple[str, float]]:
         """Every class with its score for the whole clip, the highest first."""
         order = np.argsort(-scores.clip_values, kind="stable")
         return [(scores.labels[position], float(scores.clip_values[position])) for position in order]
-
-    @staticmethod
-    def _scored(event: Event, filtered: Scores) -> Event:
-        assert filtered.frame_values is not None
-        first, last = filtered.grid.frame_at(event.onset), filtered.grid.frame_after(event.offset)
-        values = filtered.frame_values[first:last, filtered.labels.index(event.event_label)]
-        return Event(event.onset, event.offset, event.event_label, float(values.mean(dtype=np.float64)))
 
 
 def build_postprocessing(options: PostProcessingOptions, labels: LabelSet, grid: FrameGrid) -> PostProcessing:
