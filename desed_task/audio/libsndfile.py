@@ -36,7 +36,7 @@ class SoundfileDecoder:
 
     def __init__(self, stream: BinaryIO, container: str, name: str) -> None:
         """AudioError when libsndfile cannot open it."""
-        self.damage = find_truncation(stream, container)
+        self.damage = find_truncation(stream, container, name)
         try:
             self._recording = _ForwardOnly(stream)
         except soundfile.LibsndfileError as error:

@@ -1,6 +1,7 @@
 """Which decoder a recording gets, by its container and codec, after both were found on the lists.
 
-WAV and AIFF are read by wav.py and aiff.py, FLAC, MP3 and Ogg by libsndfile, MP4, WebM and AAC by PyAV.
+WAV and AIFF are read by wav.py and aiff.py; FLAC, MP3, Vorbis by libsndfile, which is quicker than FFmpeg; MP4, WebM
+and AAC by PyAV, and so is Opus where it is installed: it is quicker than libsndfile there.
 """
 
 from __future__ import annotations
@@ -10,13 +11,17 @@ from typing import BinaryIO
 
 from desed_task.audio.aiff import open_aiff
 from desed_task.audio.containers import require_container
-from desed_task.audio.decoder import Decoder
+from desed_task.audio.decoder import Decoder, refuse_damaged
 from desed_task.audio.libsndfile import SoundfileDecoder
 from desed_task.audio.limits import DecodeLimits
 from desed_task.audio.ogg import require_ogg_codec
+from desed_task.audio.pyav import PyavDecoder, pyav_is_installed
 from desed_task.audio.records import open_recording
 from desed_task.audio.wav import open_wav
-from desed_task.errors import AudioError
+from desed_task.errors import AudioError, AudioFormatError
+
+_OF_PYAV = ("MP4", "WEBM", "AAC")
+_OF_EITHER = ("FLAC", "MP3", "OGG")
 
 
 def open_decoder(stream: BinaryIO, limits: DecodeLimits, name: str) -> Decoder:
@@ -33,6 +38,8 @@ def open_decoder(stream: BinaryIO, limits: DecodeLimits, name: str) -> Decoder:
     try:
         limits.require_rate(decoder.sample_rate, name)
         limits.require_channels(decoder.channels, name)
+        if limits.strict:
+            refuse_damaged(decoder, name)
     except AudioError:
         decoder.close()
         raise
@@ -58,6 +65,20 @@ def _decoder_of(stream: BinaryIO, container: str, name: str) -> Decoder:
         return open_wav(stream, container, name)
     if container == "AIFF":
         return open_aiff(stream, container, name)
-    if container == "OGG":
-        require_ogg_codec(stream, name)
-    return SoundfileDecoder(stream, container, name)
+    if container in _OF_PYAV:
+        return PyavDecoder(stream, container, name)
+    if container == "OGG" and require_ogg_codec(stream, name) == "Opus" and pyav_is_installed():
+        return PyavDecoder(stream, container, name)
+    return _opened_by_either(stream, container, name)
+
+
+def _opened_by_either(stream: BinaryIO, container: str, name: str) -> Decoder:
+    """libsndfile's decoder; PyAV's where libsndfile does not open what is, by its first bytes, FLAC, MP3 or Ogg."""
+    try:
+        return SoundfileDecoder(stream, container, name)
+    except AudioFormatError:
+        raise
+    except AudioError:
+        if container not in _OF_EITHER or not pyav_is_installed():
+            raise
+    return PyavDecoder(stream, container, name)

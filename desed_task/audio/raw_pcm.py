@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import BinaryIO
 
-from desed_task.audio.decoder import Decoder
+from desed_task.audio.decoder import Decoder, refuse_damaged
 from desed_task.audio.limits import DecodeLimits
 from desed_task.audio.pcm import PcmDecoder, PcmFormat, size_of
 from desed_task.errors import AudioError
@@ -55,7 +55,10 @@ def open_raw_pcm(stream: BinaryIO, raw: RawPcm, limits: DecodeLimits, name: str)
     odd = size % (_BYTES_PER_SAMPLE * raw.channels)
     damage = f"{size} bytes are no whole number of 16-bit samples of {raw.channels} channels" if odd else None
     pcm = PcmFormat("signed", _BYTES_PER_SAMPLE, raw.big_endian)
-    return PcmDecoder(stream, pcm, "PCM", raw.sample_rate, raw.channels, 0, size, damage)
+    decoder = PcmDecoder(stream, pcm, "PCM", raw.sample_rate, raw.channels, 0, size, damage)
+    if limits.strict:
+        refuse_damaged(decoder, name)
+    return decoder
 
 
 def _parameter(part: str) -> tuple[str, str]:

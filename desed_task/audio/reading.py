@@ -15,7 +15,7 @@ import numpy as np
 import soundfile
 
 from desed_task.audio.containers import LOCAL_CONTAINERS
-from desed_task.audio.decoder import Decoder, mono_blocks, refuse_damaged
+from desed_task.audio.decoder import Decoder, mono_blocks
 from desed_task.audio.limits import DecodeLimits
 from desed_task.audio.opening import open_decoder, open_file
 from desed_task.audio.resampling import resample, resampled_length
@@ -74,7 +74,6 @@ def check_header(path: Path) -> AudioInfo:
     with open_file(path) as stream:
         decoder = open_decoder(stream, limits, str(path))
         decoder.close()
-    refuse_damaged(decoder, str(path))
     if decoder.claimed_frames == 0:
         raise AudioError(f"{path}: holds no samples")
     return _info(decoder, _UNKNOWN_LENGTH if decoder.claimed_frames is None else decoder.claimed_frames)
