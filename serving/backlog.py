@@ -1,0 +1,171 @@
+"""Backlog: how much audio is queued, how fast it is heard, and so when there will be room for more.
+
+Queued are audio-seconds of recordings that are there and not heard yet. The rules:
+
+- A recording counts what is left of it: what its header claims, or what was decoded if that is more, or, before its
+  header is read, what its bytes are worth by experience; at least one window, which is the least the model hears.
+- It counts at most `windows_ahead` windows. A recording takes its turn window by window (see `batcher`), so an hour
+  delays a clip no more than a minute does; counted whole, one archive would shut the door for everybody else.
+
+The speed is audio-seconds heard per second, over the last seconds in which there was something to do: of everything,
+decoding, model and the rest, as it went. Before anything was heard it is that of the warm-up.
+
+The forecast follows from the same figures: all are heard in equal shares, so the count falls by what is heard, and by
+a long recording only as its end comes near.
+
+All of this belongs to the event loop's thread.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+# Seconds over which the speeds are averaged, and what the first guess of one is worth, in seconds of measuring.
+_MEMORY_SECONDS = 2.0
+_GUESS_SECONDS = 0.25
+# What a byte is worth before anything was decoded: 16-bit samples at 16 kHz; compressed formats teach otherwise soon.
+_SECONDS_PER_BYTE = 1 / 32_000
+_GUESS_BYTES = 10_000
+_FADE_PER_RECORDING = 0.98
+# What is left of each recording is looked at again after so long.
+_LOOK_SECONDS = 0.05
+
+
+class Rate:
+    """A quotient of two sums, both of which fade: audio-seconds heard per second, or seconds of audio per byte."""
+
+    def __init__(self, value: float, weight: float) -> None:
+        """value: at the start, as if measured over a denominator of `weight`."""
+        self._above, self._below = value * weight, weight
+
+    @property
+    def value(self) -> float:
+        """The quotient now."""
+        return self._above / self._below
+
+    def add(self, above: float, below: float, fade: float) -> None:
+        """A further measurement; `fade` is what is left of the earlier ones."""
+        self._above = self._above * fade + above
+        self._below = self._below * fade + below
+
+
+class Place:
+    """One recording in the queue. remaining: seconds of it that are left to be heard; counted: how many count."""
+
+    __slots__ = ("counted", "num_bytes", "remaining")
+
+    def __init__(self, num_bytes: int) -> None:
+        self.num_bytes = num_bytes
+        self.remaining = 0.0
+        self.counted = 0.0
+
+
+class Backlog:
+    """What is queued at one server."""
+
+    def __init__(self, windows_ahead: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._windows_ahead = windows_ahead
+        self._clock = clock
+        self._speed = Rate(1.0, _GUESS_SECONDS)
+        self._seconds_per_byte = Rate(_SECONDS_PER_BYTE, _GUESS_BYTES)
+        self._places: set[Place] = set()
+        self._measured_at = 0.0
+        self._left = np.zeros(0)
+        self._looked_at = -math.inf
+        self.window_seconds = 1.0
+        self.queued_seconds = 0.0
+
+    def __len__(self) -> int:
+        """Recordings that are decoded and heard now, or wait for it."""
+        return len(self._places)
+
+    @property
+    def speed(self) -> float:
+        """Audio-seconds that are heard per second."""
+        return max(self._speed.value, 1e-3)
+
+    def warmed_up(self, window_seconds: float, speed: float) -> None:
+        """What is known before anything was heard: the least the model hears, and its speed without anything else."""
+        self.window_seconds = window_seconds
+        self._speed = Rate(speed, _GUESS_SECONDS)
+
+    def worth(self, num_bytes: int) -> float:
+        """The seconds of audio in so many bytes, by experience."""
+        return num_bytes * self._seconds_per_byte.value
+
+    def counted(self, seconds: float) -> float:
+        """How much so many seconds count."""
+        return min(max(seconds, self.window_seconds), self._windows_ahead * self.window_seconds)
+
+    def enter(self, num_bytes: int) -> Place:
+        """A recording of so many bytes waits to be decoded."""
+        if not self._places:
+            self._measured_at = self._clock()
+        place = Place(num_bytes)
+        self._places.add(place)
+        self.expect(place, self.worth(num_bytes))
+        return place
+
+    def expect(self, place: Place, seconds: float) -> None:
+        """So much of it is left to be heard, as far as is known now."""
+        place.remaining = max(seconds, self.window_seconds)
+        self._count(place, self.counted(seconds))
+
+    def heard(self, place: Place, num_windows: int) -> None:
+        """So many windows of it were heard."""
+        place.remaining = max(0.0, place.remaining - num_windows * self.window_seconds)
+        self._count(place, min(place.remaining, self._windows_ahead * self.window_seconds))
+
+    def measure(self, num_windows: int) -> None:
+        """So many windows, of all recordings, were heard since this was said last."""
+        now = self._clock()
+        elapsed = max(now - self._measured_at, 1e-6)
+        self._measured_at = now
+        self._speed.add(num_windows * self.window_seconds, elapsed, math.exp(-elapsed / _MEMORY_SECONDS))
+
+    def leave(self, place: Place, seconds: float) -> None:
+        """A recording is answered, refused or given up; seconds: its duration, 0 where nobody knows it."""
+        self._places.discard(place)
+        self._count(place, 0.0)
+        if seconds > 0:
+            self._seconds_per_byte.add(seconds, place.num_bytes, _FADE_PER_RECORDING)
+        if not self._places:
+            self.queued_seconds = 0.0  # what rounding left
+
+    def seconds_until(self, bound: float) -> float:
+        """How long it will take until no more than `bound` seconds are queued."""
+        now = self._clock()
+        if now - self._looked_at > _LOOK_SECONDS:
+            self._looked_at = now
+            self._left = np.array([place.remaining for place in self._places])
+        return work_until(self._left, self._windows_ahead * self.window_seconds, bound) / self.speed
+
+    def shortest_left(self) -> float:
+        """How long it will take until the first of the recordings is heard."""
+        left = min((place.remaining for place in self._places), default=0.0)
+        return left * len(self._places) / self.speed
+
+    def _count(self, place: Place, seconds: float) -> None:
+        self.queued_seconds += seconds - place.counted
+        place.counted = seconds
+
+
+def work_until(remaining: NDArray[np.float64], most: float, bound: float) -> float:
+    """How much has to be heard, in seconds, until what is queued counts no more than `bound`.
+
+    remaining: of each recording; it counts at most `most`. All are heard in equal shares: when each has had a share,
+    min(remaining, share) were heard of it, and it counts min(remaining - share, most).
+    """
+    least, largest = 0.0, float(remaining.max(initial=0.0))
+    for _ in range(24):
+        share = (least + largest) / 2
+        if np.clip(remaining - share, 0.0, most).sum() > bound:
+            least = share
+        else:
+            largest = share
+    return float(np.minimum(remaining, largest).sum())

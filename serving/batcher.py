@@ -1,0 +1,227 @@
+"""The batcher: windows of many recordings become batches for one device. It pulls, and has no timer.
+
+Whenever the device is free it takes what waits, up to `max_batch` windows, one of each recording in turn, again and
+again until the batch is full. So a window waits for nothing but the device when that is idle, batches fill up by
+themselves when it is not, and a recording of an hour takes its turn like one of ten seconds. While short recordings
+come, long ones get only a part of a batch, since the time of a batch grows with its windows and everybody waits for it.
+
+The turns belong to the device's thread alone; what is put reaches it through one queue, so nothing here needs a lock.
+A batch that fails is run again window by window, once: only the window that is at fault fails.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from queue import Empty, SimpleQueue
+from threading import Thread
+from typing import Generic, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from desed_task.audio.waveform import Waveform
+from desed_task.hearing import WindowScores
+
+# For so long after a short recording, the share of long ones is limited, to this part of a batch.
+_SHORT_ONES_COME_SECONDS = 1.0
+_SHARE_OF_LONG_ONES = 8
+
+_log = logging.getLogger("serving")
+
+
+class Device(Protocol):
+    """What runs batches."""
+
+    @property
+    def max_batch(self) -> int:
+        """Windows of the largest batch."""
+
+    def run(self, windows: NDArray[np.float32]) -> WindowScores:
+        """(windows, window_samples) -> their scores."""
+
+
+class Source(Protocol):
+    """A recording as the batcher sees it. `waiting` and `in_turn` are the batcher's own.
+
+    gone: why its windows are wanted no more; deadline: when they will not be, on the clock of time.monotonic.
+    """
+
+    waiting: deque[Waveform]
+    in_turn: bool
+    gone: str | None
+    deadline: float
+    is_long: bool
+
+
+S = TypeVar("S", bound=Source)
+
+
+@dataclass
+class Batch(Generic[S]):
+    """Windows that were run together.
+
+    sources: whose each row is; scores: of all rows, also of failed ones; errors: row -> why it failed; began: when the
+    device began, seconds: how long it took.
+    """
+
+    sources: list[S]
+    scores: WindowScores
+    began: float
+    seconds: float
+    errors: dict[int, Exception] = field(default_factory=dict)
+
+
+class Batcher(Generic[S]):
+    """One device with its thread. ran: called in that thread with each batch; expired: with what is past its deadline,
+    whose windows are then not run. The thread is a daemon: a device that hangs must not keep the process."""
+
+    def __init__(
+        self,
+        device: Device,
+        window_samples: int,
+        ran: Callable[[Batch[S]], None],
+        expired: Callable[[S], None],
+        name: str = "device",
+    ) -> None:
+        self._device = device
+        self._ran = ran
+        self._expired = expired
+        self._inbox: SimpleQueue[tuple[S, Sequence[Waveform]] | None] = SimpleQueue()
+        self._turns: deque[S] = deque()
+        self._rows = np.zeros((device.max_batch, window_samples), dtype=np.float32)
+        self._long_share = max(1, device.max_batch // _SHARE_OF_LONG_ONES)
+        self._last_short = float("-inf")
+        self._closed = False
+        self._thread = Thread(target=self._serve, name=name, daemon=True)
+        self._thread.start()
+
+    def put(self, source: S, windows: Sequence[Waveform]) -> None:
+        """Let windows of a recording take their turn; those of one recording stay in order."""
+        self._inbox.put((source, windows))
+
+    def close(self) -> None:
+        """End after the batch that runs; what waits is not run."""
+        self._inbox.put(None)
+
+    def join(self, timeout: float | None = None) -> None:
+        """Wait until the thread has ended."""
+        self._thread.join(timeout)
+
+    def _serve(self) -> None:
+        while True:
+            self._take_in()
+            if self._closed:
+                return
+            windows, sources = self._next_batch()
+            if windows:
+                self._ran(self._run(windows, sources))
+
+    def _take_in(self) -> None:
+        """Move what was put into the turns; waits when there is nothing to do."""
+        try:
+            while True:
+                putting = self._inbox.get(block=not self._turns)
+                if putting is None:
+                    self._closed = True
+                    return
+                source, windows = putting
+                source.waiting.extend(windows)
+                if not source.is_long:
+                    self._last_short = time.monotonic()
+                if not source.in_turn and source.waiting:
+                    source.in_turn = True
+                    self._turns.append(source)
+        except Empty:
+            return
+
+    def _next_batch(self) -> tuple[list[Waveform], list[S]]:
+        """Windows of those whose turn it is, and whose they are."""
+        now = time.monotonic()
+        turns, room = self._turns, self._device.max_batch
+        long_room = self._long_share if now - self._last_short < _SHORT_ONES_COME_SECONDS else room
+        windows: list[Waveform] = []
+        sources: list[S] = []
+        set_aside: list[S] = []
+        while turns and len(windows) < room:
+            source = turns.popleft()
+            if source.gone is not None or source.deadline <= now:
+                self._drop(source)
+                continue
+            if source.is_long:
+                if long_room == 0:
+                    set_aside.append(source)
+                    continue
+                long_room -= 1
+            windows.append(source.waiting.popleft())
+            sources.append(source)
+            if source.waiting:
+                turns.append(source)
+            else:
+                source.in_turn = False
+        turns.extendleft(reversed(set_aside))
+        return windows, sources
+
+    def _drop(self, source: S) -> None:
+        source.waiting.clear()
+        source.in_turn = False
+        if source.gone is None:
+            self._expired(source)
+
+    def _run(self, windows: list[Waveform], sources: list[S]) -> Batch[S]:
+        began = time.monotonic()
+        rows = self._stacked(windows)
+        errors: dict[int, Exception] = {}
+        try:
+            scores = self._device.run(rows)
+        except Exception as error:
+            scores = self._run_singly(rows, error, errors)
+        return Batch(sources, scores, began, time.monotonic() - began, errors)
+
+    def _stacked(self, windows: list[Waveform]) -> NDArray[np.float32]:
+        if len(windows) == 1:
+            return windows[0][np.newaxis]
+        for row, window in zip(self._rows, windows, strict=False):
+            np.copyto(row, window)
+        return self._rows[: len(windows)]
+
+    def _run_singly(self, rows: NDArray[np.float32], error: Exception, errors: dict[int, Exception]) -> WindowScores:
+        """The scores of rows that failed together; `errors` receives those that fail alone, whose scores are zeros."""
+        if len(rows) == 1:
+            errors[0] = error
+            return WindowScores(None, np.zeros((1, 0), dtype=np.float32))
+        _log.warning("a batch of %d windows failed (%s); they are run one by one", len(rows), error)
+        good: dict[int, WindowScores] = {}
+        for row in range(len(rows)):
+            try:
+                good[row] = self._device.run(rows[row : row + 1])
+            except Exception as single_error:
+                errors[row] = single_error
+        return _joined(good, len(rows))
+
+
+def _joined(good: dict[int, WindowScores], num_rows: int) -> WindowScores:
+    """The rows that succeeded in their places, zeros in the others."""
+    if not good:
+        return WindowScores(None, np.zeros((num_rows, 0), dtype=np.float32))
+    like = next(iter(good.values()))
+    weak = np.zeros((num_rows, *like.weak.shape[1:]), dtype=like.weak.dtype)
+    strong = None if like.strong is None else np.zeros((num_rows, *like.strong.shape[1:]), dtype=like.strong.dtype)
+    for row, scores in good.items():
+        weak[row] = scores.weak[0]
+        if strong is not None and scores.strong is not None:
+            strong[row] = scores.strong[0]
+    return WindowScores(strong, weak)
+
+
+def faulty_rows(scores: WindowScores) -> list[int]:
+    """The rows whose scores are not finite."""
+    finite = np.ones(len(scores.weak), dtype=bool)
+    for values in (scores.weak, scores.strong):
+        # one sum says whether any is not; only then is each row looked at
+        if values is not None and not np.isfinite(values.sum()):
+            finite &= np.isfinite(values).reshape(len(values), -1).all(axis=1)
+    return [int(row) for row in np.flatnonzero(~finite)]
