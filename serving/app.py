@@ -1,22 +1,57 @@
-"""create_app: settings -> the ASGI application. The model is loaded after the application has started to listen."""
+"""create_app: settings -> the ASGI application. The models are loaded after the application has started to listen.
+
+Our routes stand in a table (`openapi.ROUTES`) that the gate reads; the framework around it runs the life of the
+application, answers what no route has, and takes further routers.
+"""
 
 from __future__ import annotations
 
-import importlib.metadata
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import Response
+from starlette.exceptions import HTTPException
 
+from desed_task.errors import DesedTaskError
+from serving.asgi import Gate
+from serving.calls import Receive, Scope, Send, Services
 from serving.engine import Engine
-from serving.errors import install_error_handlers
-from serving.routes import router
+from serving.errors import PROBLEM_JSON, RequestError, refusal_of
+from serving.keys import KeyRing
+from serving.metrics import Metrics
+from serving.openapi import API_VERSION, ROUTES
+from serving.quotas import Quotas
 from serving.settings import ServingOptions
 
 
-def create_app(settings: ServingOptions) -> FastAPI:
-    """The application for `settings`; its engine is `app.state.engine`, started and closed with the application."""
-    engine = Engine(settings)
+class ServiceApp(FastAPI):
+    """A FastAPI application behind a gate."""
+
+    def __init__(self, services: Services, **options: Any) -> None:
+        super().__init__(**options)
+        self.state.engine = services.engine
+        self.state.settings = services.settings
+        self.state.metrics = services.metrics
+        self.state.services = services
+        self.gate = Gate(services, ROUTES, super().__call__)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # type: ignore[override]
+        """Through the gate."""
+        await self.gate(scope, receive, send)
+
+
+def create_app(settings: ServingOptions) -> ServiceApp:
+    """The application for `settings`; its engine is `app.state.engine`, started and closed with the application.
+
+    OptionsError when the file of keys cannot be read.
+    """
+    metrics = Metrics()
+    engine = Engine(settings, metrics)
+    keys = None if settings.keys_file is None else KeyRing.read(settings.keys_file)
+    services = Services(settings, engine, metrics, keys, Quotas())
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -24,22 +59,25 @@ def create_app(settings: ServingOptions) -> FastAPI:
         yield
         engine.close()
 
-    app = FastAPI(
+    app = ServiceApp(
+        services,
         title="Sound event detection",
-        description="Post a recording, get timestamped events and clip tags.",
-        version=_version(),
+        version=API_VERSION,
         lifespan=lifespan,
         redirect_slashes=False,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
     )
-    app.state.engine = engine
-    app.state.settings = settings
-    install_error_handlers(app)
-    app.include_router(router)
+    for kind in (RequestError, DesedTaskError, RequestValidationError, HTTPException, Exception):
+        app.add_exception_handler(kind, _refused)
     return app
 
 
-def _version() -> str:
-    try:
-        return importlib.metadata.version("desed-task")
-    except importlib.metadata.PackageNotFoundError:
-        return "0"
+async def _refused(request: Request, error: Exception) -> Response:
+    """What the framework, or a router that it holds, refuses."""
+    request_id = getattr(request.state, "request_id", "")
+    refusal = refusal_of(error, request.method, request.url.path, request_id)
+    response = Response(refusal.body, refusal.status, media_type=PROBLEM_JSON)
+    response.raw_headers.extend(refusal.headers)
+    return response

@@ -2,6 +2,7 @@
 
 desed-task serve --bundle DIR                answer over HTTP
 desed-task tag FILE... --bundle DIR          say what recordings hold; knows nothing of HTTP
+desed-task key NAME                          make an API key of the service
 """
 
 from __future__ import annotations
@@ -28,11 +29,21 @@ def _tag(argv: Sequence[str]) -> int:
     return tag(argv)
 
 
-_VERBS: dict[str, Callable[[Sequence[str]], int]] = {"serve": _serve, "tag": _tag}
+def _key(argv: Sequence[str]) -> int:
+    from serving.keys import make_key
+
+    return make_key(argv)
+
+
+_VERBS: dict[str, Callable[[Sequence[str]], int]] = {"key": _key, "serve": _serve, "tag": _tag}
 
 
 def _run_verb(argv: Sequence[str]) -> int:
     parser = RecipeParser(prog="desed-task", description="Sound event detection and tagging with a bundle.")
-    parser.add_argument("verb", choices=sorted(_VERBS), help="serve: answer over HTTP; tag: say what recordings hold")
+    parser.add_argument(
+        "verb",
+        choices=sorted(_VERBS),
+        help="serve: answer over HTTP; tag: say what recordings hold; key: make an API key",
+    )
     verb = parser.parse_args(argv[:1]).verb
     return _VERBS[verb](argv[1:])

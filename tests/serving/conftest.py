@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,7 +36,7 @@ def start_server(bundle: Path, folder: Path, *flags: str) -> RunningServer:
     port_file = folder / "port"
     command = [sys.executable, "-m", "serving", "--bundle", str(bundle), "--port", "0", "--port-file", str(port_file)]
     process = subprocess.Popen(
-        [*command, "--device", "cpu", "--set", "num_threads=1", *flags],
+        [*command, "--device", "cpu", "--set", "num_threads=1", "--set", "request_log=false", *flags],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -73,9 +74,9 @@ def server(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
     assert "Traceback" not in output, output
 
 
-@pytest.fixture
-def new_server(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., RunningServer]]:
-    """Start a server that the test may stop; whatever still runs at its end is killed."""
+@contextmanager
+def servers(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., RunningServer]]:
+    """What starts servers; those that still run at the end are killed."""
     started: list[RunningServer] = []
 
     def start(*flags: str, bundle: Path = tiny_bundle) -> RunningServer:
@@ -87,6 +88,22 @@ def new_server(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> I
         if running.process.poll() is None:
             running.process.kill()
         running.process.communicate()
+
+
+@pytest.fixture
+def new_server(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., RunningServer]]:
+    """Start a server that the test may stop."""
+    with servers(tiny_bundle, tmp_path_factory) as start:
+        yield start
+
+
+@pytest.fixture(scope="module")
+def module_server(
+    tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[..., RunningServer]]:
+    """Start a server for all tests of a file."""
+    with servers(tiny_bundle, tmp_path_factory) as start:
+        yield start
 
 
 @pytest.fixture(scope="session")

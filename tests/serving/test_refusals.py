@@ -18,7 +18,8 @@ def assert_problem(answer: httpx.Response, status: int, code: str, path: str = "
     assert answer.status_code == status
     assert answer.headers["content-type"] == "application/problem+json"
     problem = answer.json()
-    assert {"type", "title", "status", "detail", "instance", "code"} <= set(problem)
+    assert {"type", "title", "status", "detail", "instance", "code", "request_id"} <= set(problem)
+    assert problem["request_id"] == answer.headers["x-request-id"]
     assert (problem["status"], problem["code"], problem["instance"]) == (status, code, path)
     assert problem["detail"] and "\n" not in problem["detail"]
     return dict(problem)
@@ -91,7 +92,7 @@ BAD_BODIES: dict[str, tuple[Callable[[Callable[..., bytes]], bytes], int, str]] 
 @pytest.mark.parametrize("name", BAD_BODIES)
 def test_a_bad_body_is_a_problem(client: httpx.Client, make_bytes: Callable[..., bytes], name: str) -> None:
     make_body, status, code = BAD_BODIES[name]
-    assert_problem(client.post("/v1/events", content=make_body(make_bytes)), status, code)
+    assert_problem(client.post("/v1/events?strict=true", content=make_body(make_bytes)), status, code)
 
 
 @pytest.mark.parametrize(
@@ -103,6 +104,20 @@ def test_a_bad_body_is_a_problem(client: httpx.Client, make_bytes: Callable[...,
         ("threshold=high", "threshold"),
         ("top_k=0", "top_k"),
         ("treshold=0.5", "treshold"),
+        ("threshold=0.5&threshold=0.6", "threshold"),
+        ("thresholds=loud", "thresholds"),
+        ("thresholds=loud:2", "thresholds"),
+        ("thresholds=loud:0.1&thresholds=loud:0.2", "thresholds"),
+        ("thresholds=%7B%22loud%22%3A%20true%7D", "thresholds"),
+        ("thresholds=%7Bx", "thresholds"),
+        ("thresholds=dog:0.5", "thresholds"),
+        ("labels=dog", "labels"),
+        ("labels=", "labels"),
+        ("labels=[1]", "labels"),
+        ("min_duration=-1", "min_duration"),
+        ("frames=maybe", "frames"),
+        ("strict=2", "strict"),
+        ("response_format=mp3", "response_format"),
     ],
 )
 def test_a_bad_parameter_is_named(client: httpx.Client, ten_seconds: bytes, query: str, parameter: str) -> None:

@@ -1,0 +1,111 @@
+"""How a route hears: the same steps, in the same order, for every recording that comes in over HTTP.
+
+What can be refused without the body is refused before it is read: parameters, quota, size, room, model. Then the body
+arrives, the engine hears it while the client is still there, and the key pays for the audio.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, NamedTuple
+
+from desed_task.audio.raw_pcm import RawPcm, raw_pcm_of
+from serving.asgi import while_connected
+from serving.bodies import Upload, read_body, require_size
+from serving.calls import Answer, Call
+from serving.forms import is_form, only_file, read_form
+from serving.queries import ListenQuery, Pairs, deadline_of, read_deadline, read_query
+from serving.recording import Heard, ListenRequest
+from serving.response_formats import Said, Writers, choose_format
+
+if TYPE_CHECKING:
+    from serving.admission import Ticket
+
+_BYTES_PER_SAMPLE = 2
+
+
+class Reply(NamedTuple):
+    """What is answered to one request. file_name: of the recording, `audio` without one."""
+
+    query: ListenQuery
+    heard: Heard
+    file_name: str
+
+
+async def answer_recording(
+    call: Call, writers: Writers, form_only: bool = False, ignored_fields: tuple[str, ...] = ()
+) -> Answer:
+    """Hear the recording of a call and write what was heard in the form that is asked for."""
+    accept = call.headers.get(b"accept")
+    if not (form_only or is_form(call)):
+        choose_format(read_query(call).parameters.response_format, accept, writers)  # refused before it is heard
+    reply = await hear_call(call, form_only, ignored_fields)
+    parameters = reply.query.parameters
+    write = choose_format(parameters.response_format, accept, writers)
+    top_k = parameters.top_k or call.services.settings.top_k
+    return write(Said(call.id, reply.file_name, reply.heard, top_k, parameters.threshold))
+
+
+async def hear_call(call: Call, form_only: bool = False, ignored_fields: tuple[str, ...] = ()) -> Reply:
+    """Hear the recording that is the body of a call, or the one of its form.
+
+    form_only: a body that is no form is refused; ignored_fields: of a form, they mean nothing to us.
+    """
+    query, deadline = read_query(call), read_deadline(call)
+    with_form = form_only or is_form(call)
+    raw = None if with_form else raw_pcm_of(call.header(b"content-type"))
+    with ExitStack() as opened:
+        ticket = open_door(call, query, opened, raw)
+        if with_form:
+            form = await read_form(call, ticket, 1, opened)
+            part = only_file(form)
+            query = read_query(call, without(form.fields, ignored_fields))
+            body, name, raw = part.upload.body(), part.name, raw_pcm_of(part.content_type)
+        else:
+            body, name = await read_body(call, opened.enter_context(Upload()), ticket), "audio"
+        request = build_request(call, query, raw, deadline, ticket)
+        heard = await while_connected(call, call.services.engine.listen(body, request))
+    note_heard(call, heard)
+    return Reply(query, heard, name)
+
+
+def open_door(call: Call, query: ListenQuery, opened: ExitStack, raw: RawPcm | None = None) -> Ticket:
+    """Everything that is refused before the body is read; the ticket is given back with `opened`."""
+    services, claimed = call.services, call.claimed_bytes
+    seconds = None
+    if raw is not None and claimed is not None:
+        seconds = claimed / (_BYTES_PER_SAMPLE * raw.channels * raw.sample_rate)
+    services.quotas.require(call.key, seconds)
+    require_size(call)
+    model = services.engine.model(query.parameters.model)
+    query.options_for(model.bundle.labels)
+    return opened.enter_context(services.engine.admit(claimed, seconds))
+
+
+def build_request(
+    call: Call, query: ListenQuery, raw: RawPcm | None, deadline: float | None, ticket: Ticket
+) -> ListenRequest:
+    """What the engine is asked of one recording."""
+    parameters = query.parameters
+    model = call.services.engine.model(parameters.model)
+    return ListenRequest(
+        model=parameters.model,
+        options=query.options_for(model.bundle.labels),
+        raw=raw,
+        strict=parameters.strict,
+        deadline=deadline_of(call, deadline),
+        ticket=ticket,
+    )
+
+
+def note_heard(call: Call, heard: Heard) -> None:
+    """The key pays for the audio, and the log will tell of it."""
+    call.services.quotas.spend(call.key, heard.audio.duration)
+    call.audio_seconds += heard.audio.duration
+    call.container = heard.audio.format
+    call.timing = heard.timing
+
+
+def without(fields: Pairs, names: tuple[str, ...]) -> Pairs:
+    """Fields of a form but those of these names."""
+    return tuple(pair for pair in fields if pair[0] not in names) if names else fields
