@@ -3,7 +3,10 @@
 Scores the run folders that train_sed.py made from confs/sed/esc10.yaml, confs/sed/esc10_supervised.yaml and an
 untrained model, prints one Markdown table with 95 % intervals over test clips, and writes it as rows of `name value
 unit peer peer_value ratio machine` (--json) and all scores for later analysis (--scores, a compressed .npz, values to
-1/65535). The command stands in the README.
+1/65535). The trainings' commands stand in the README.
+
+    python benchmarks/esc10.py --mean_teacher exp/esc10 --supervised exp/esc10_supervised \
+        --untrained exp/esc10_untrained
 """
 
 from __future__ import annotations

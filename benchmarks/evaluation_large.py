@@ -1,5 +1,7 @@
 """One large evaluation in a process of its own, so that its peak memory can be told: PSDS 1 and 2, as JSON.
 
+    python -m benchmarks.evaluation_large --corpus CORPUS
+
 seconds            wall time less that in which the generator made scores; kernels compiled before
 generator_seconds  the latter
 peak_bytes         of the process; it holds the interpreter, the packages and the generator, too

@@ -1,4 +1,7 @@
-"""The command behind evaluation.py: run the rows, print a table, write JSON."""
+"""The command behind evaluation.py: run the rows, print a table, write JSON.
+
+python -m benchmarks.evaluation_table [the flags of evaluation.py]
+"""
 
 from __future__ import annotations
 
