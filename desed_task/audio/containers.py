@@ -99,16 +99,24 @@ def _local_container_of(head: bytes) -> str | None:
     return "W64" if head == _W64_MARK else None
 
 
-def _behind_id3(stream: BinaryIO) -> str | None:
-    """MP3, FLAC or AAC behind tags, whose length has 7 bits in each byte (ID3v2.4, 3.1); a decoder would guess."""
+def skip_id3(stream: BinaryIO) -> int:
+    """The first byte behind ID3 tags, where the stream then stands; a length has 7 bits in each byte (ID3v2.4, 3.1)."""
     position = 0
     for _ in range(_MAX_ID3_TAGS):
         stream.seek(position)
-        head = stream.read(12)
+        head = stream.read(_ID3_HEADER_BYTES)
         if head[:3] != b"ID3" or len(head) < _ID3_HEADER_BYTES:
             break
         length = sum((byte & 0x7F) << shift for byte, shift in zip(head[6:10], (21, 14, 7, 0), strict=True))
         position += _ID3_HEADER_BYTES * (2 if head[5] & 0x10 else 1) + length
+    stream.seek(position)
+    return position
+
+
+def _behind_id3(stream: BinaryIO) -> str | None:
+    """MP3, FLAC or AAC behind tags; nothing else, since a decoder would guess there."""
+    skip_id3(stream)
+    head = stream.read(12)
     container = None if head[:3] == b"ID3" else container_of(head)
     return container if container in ("MP3", "FLAC", "AAC") else None
 

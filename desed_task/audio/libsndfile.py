@@ -12,6 +12,7 @@ import numpy as np
 import soundfile
 
 from desed_task.audio.decoder import Frames
+from desed_task.audio.mp3 import continues
 from desed_task.audio.truncation import find_truncation, find_truncation_in_log
 from desed_task.errors import AudioError, AudioFormatError
 
@@ -46,7 +47,7 @@ class SoundfileDecoder:
             raise AudioFormatError(f"{name}: {self._recording.subtype} in {container} is not decoded; export it as PCM")
         if container in _LOGS_SIZES:
             self.damage = find_truncation_in_log(self._recording.extra_info)
-        self.container = container
+        self.container, self._stream = container, stream
         self.sample_rate: int = self._recording.samplerate
         self.channels: int = self._recording.channels
         stated: int = self._recording.frames
@@ -76,9 +77,12 @@ class SoundfileDecoder:
 
     def _end(self) -> None:
         self._ended = True
+        decoded = self._num_frames / self.sample_rate
         if self.damage is None and self.claimed_frames is not None and self._num_frames < self.claimed_frames:
-            decoded, claimed = self._num_frames / self.sample_rate, self.claimed_frames / self.sample_rate
+            claimed = self.claimed_frames / self.sample_rate
             self.damage = f"truncated, {decoded:.2f} s of {claimed:.2f} s can be decoded; fetch it again"
+        elif self.damage is None and self.container == "MP3" and continues(self._stream, self._stream.tell()):
+            self.damage = f"changes or goes on after {decoded:.2f} s, which libsndfile does not decode; export it again"
 
     def _decoded_by_now(self) -> int:
         """libsndfile counts the samples that it gave before an error."""

@@ -1,9 +1,12 @@
-"""What an Ogg holds, by the first page of each of its streams (RFC 3533), before any decoder sees it."""
+"""What an Ogg holds, by its pages (RFC 3533), before any decoder sees it."""
 
 from __future__ import annotations
 
-from typing import BinaryIO
+from collections.abc import Iterator
+from itertools import islice
+from typing import BinaryIO, NamedTuple
 
+from desed_task.audio.pcm import size_of
 from desed_task.errors import AudioError, AudioFormatError
 
 _HEADER_BYTES = 27
@@ -20,15 +23,46 @@ _MARKS = {
 _DECODED = ("Vorbis", "Opus", "FLAC")
 
 
+class OggPage(NamedTuple):
+    """begins_stream: it is the first of its stream; end: where the next one starts, beyond the file if it is cut."""
+
+    begins_stream: bool
+    body: int
+    end: int
+
+
+def ogg_pages(stream: BinaryIO, size: int) -> Iterator[OggPage]:
+    """The pages of a file of `size` bytes, one after the other, up to the first bytes that are none."""
+    position = 0
+    while position < size:
+        stream.seek(position)
+        header = stream.read(_HEADER_BYTES)
+        if not header.startswith(b"OggS"[: len(header)]):
+            return
+        if len(header) < _HEADER_BYTES:
+            yield OggPage(False, size, size + 1)
+            return
+        segments = stream.read(header[-1])
+        body = position + _HEADER_BYTES + len(segments)
+        position = body + sum(segments) if len(segments) == header[-1] else size + 1
+        yield OggPage(bool(header[5] & _BEGINS_STREAM), body, position)
+
+
+def is_chained(stream: BinaryIO, size: int) -> bool:
+    """Whether one recording follows another (RFC 3533, 4), as those of internet radio do."""
+    pages = ogg_pages(stream, size)
+    next(pages, None)
+    return any(page.begins_stream for page in pages)
+
+
 def require_ogg_codec(stream: BinaryIO, name: str) -> str:
     """Vorbis, Opus or FLAC, the only stream of an Ogg, which is left at its start. AudioFormatError for others."""
-    stream.seek(0)
     codecs = []
-    for _ in range(_MAX_STREAMS):
-        header = stream.read(_HEADER_BYTES)
-        if len(header) < _HEADER_BYTES or header[:4] != b"OggS" or not header[5] & _BEGINS_STREAM:
+    for page in islice(ogg_pages(stream, size_of(stream)), _MAX_STREAMS):
+        if not page.begins_stream or page.end == page.body:
             break
-        packet = stream.read(sum(stream.read(header[26])))
+        stream.seek(page.body)
+        packet = stream.read(8)
         codecs.append(next((codec for mark, codec in _MARKS.items() if packet.startswith(mark)), "an unknown codec"))
     stream.seek(0)
     if not codecs:

@@ -1,7 +1,8 @@
 """Which decoder a recording gets, by its container and codec, after both were found on the lists.
 
 WAV and AIFF are read by wav.py and aiff.py; FLAC, MP3, Vorbis by libsndfile, which is quicker than FFmpeg; MP4, WebM
-and AAC by PyAV, and so is Opus where it is installed: it is quicker than libsndfile there.
+and AAC by PyAV. So is, where PyAV is installed, Opus, of which it is the quicker decoder, and what libsndfile cannot
+open or decodes in part only: MP3 that does not state its length, several recordings in one file.
 """
 
 from __future__ import annotations
@@ -10,11 +11,13 @@ from pathlib import Path
 from typing import BinaryIO
 
 from desed_task.audio.aiff import open_aiff
-from desed_task.audio.containers import require_container
+from desed_task.audio.containers import require_container, skip_id3
 from desed_task.audio.decoder import Decoder, refuse_damaged
 from desed_task.audio.libsndfile import SoundfileDecoder
 from desed_task.audio.limits import DecodeLimits
-from desed_task.audio.ogg import require_ogg_codec
+from desed_task.audio.mp3 import states_its_length
+from desed_task.audio.ogg import is_chained, require_ogg_codec
+from desed_task.audio.pcm import size_of
 from desed_task.audio.pyav import PyavDecoder, pyav_is_installed
 from desed_task.audio.records import open_recording
 from desed_task.audio.wav import open_wav
@@ -67,9 +70,16 @@ def _decoder_of(stream: BinaryIO, container: str, name: str) -> Decoder:
         return open_aiff(stream, container, name)
     if container in _OF_PYAV:
         return PyavDecoder(stream, container, name)
-    if container == "OGG" and require_ogg_codec(stream, name) == "Opus" and pyav_is_installed():
+    if container in _OF_EITHER and _is_for_pyav(stream, container, name) and pyav_is_installed():
         return PyavDecoder(stream, container, name)
     return _opened_by_either(stream, container, name)
+
+
+def _is_for_pyav(stream: BinaryIO, container: str, name: str) -> bool:
+    """Whether libsndfile would decode a part only, or more slowly."""
+    if container == "OGG":
+        return require_ogg_codec(stream, name) == "Opus" or is_chained(stream, size_of(stream))
+    return container == "MP3" and not states_its_length(stream, skip_id3(stream))
 
 
 def _opened_by_either(stream: BinaryIO, container: str, name: str) -> Decoder:

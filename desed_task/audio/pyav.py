@@ -53,7 +53,12 @@ class PyavDecoder:
         self.damage = find_truncation(stream, container, name)
         try:
             self._opened = self._av.open(
-                stream, mode="r", format=_FORMATS[container], container_options=_OPTIONS, io_open=_open_nothing
+                stream,
+                mode="r",
+                format=_FORMATS[container],
+                container_options=_OPTIONS,
+                io_open=_open_nothing,
+                metadata_errors="replace",
             )
         except (self._av.FFmpegError, ValueError) as error:
             raise AudioError(f"{name}: {self.damage or _undecodable(error)}") from None
@@ -103,7 +108,7 @@ class PyavDecoder:
         context.thread_count = 1
         for other in self._opened.streams:
             if other.index != chosen.index:
-                other.discard = "all"
+                other.discard = self._av.stream.Discard.all
         return chosen
 
     def _decoded_frames(self) -> Iterator[Any]:
@@ -114,7 +119,7 @@ class PyavDecoder:
                 if packet.size > _MAX_PACKET_BYTES:
                     raise AudioError(f"{self._name}: a packet of {packet.size} bytes, of at most {_MAX_PACKET_BYTES}")
                 last = packet if packet.size else last
-                for frame in packet.decode():
+                for frame in self._frames_of(packet):
                     if rate not in (0, frame.sample_rate):
                         self._refuse_other_rate(rate, frame.sample_rate)
                     rate = frame.sample_rate
@@ -124,6 +129,16 @@ class PyavDecoder:
             self.damage = self.damage or _undecodable(error)
         if self.container == "AAC" and last is not None and _is_cut_off(bytes(last)):
             self.damage = self.damage or "truncated, it breaks off in the middle of an AAC frame; fetch it again"
+
+    def _frames_of(self, packet: Any) -> list[Any]:
+        """A packet decoded. A bad frame of MP3 is passed over, as libsndfile does: other things stand between them."""
+        try:
+            decoded: list[Any] = packet.decode()
+        except self._av.error.InvalidDataError:
+            if self.container != "MP3":
+                raise
+            return []
+        return decoded
 
     def _refuse_other_rate(self, rate: int, other: int) -> NoReturn:
         raise AudioError(f"{self._name}: its sample rate changes from {rate} to {other} Hz; export it with one rate")

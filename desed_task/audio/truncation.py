@@ -15,11 +15,11 @@ from collections.abc import Callable
 from typing import BinaryIO
 
 from desed_task.audio.mp4 import find_truncation_in_mp4
+from desed_task.audio.ogg import ogg_pages
 from desed_task.audio.pcm import size_of
 from desed_task.audio.wav import SMALLEST_UNKNOWN_SIZE
 from desed_task.audio.webm import find_truncation_in_webm
 
-_OGG_HEADER_BYTES = 27
 _LOGGED_SIZE = re.compile(r": (\d+) \(should be (\d+)\)")
 # Writers disagree on whether a size counts its own header.
 _LOGGED_SIZE_SLACK = 16
@@ -45,21 +45,15 @@ def find_truncation_in_log(log: str) -> str | None:
 
 
 def _find_in_ogg(stream: BinaryIO, size: int, _name: str) -> str | None:
-    """Walk the pages (RFC 3533, 6): the last one must be whole. Other bytes after the pages are left alone.
+    """The last page must be whole. Other bytes after the pages are left alone.
 
     A file cut exactly between two pages looks like the recording of a live stream, and is read as one.
     """
     position = 0
-    while position < size:
-        stream.seek(position)
-        header = stream.read(_OGG_HEADER_BYTES)
-        if not header.startswith(b"OggS"[: len(header)]):
-            return None
-        segments = stream.read(header[-1]) if len(header) == _OGG_HEADER_BYTES else b""
-        whole = len(header) == _OGG_HEADER_BYTES and len(segments) == header[-1]
-        position += _OGG_HEADER_BYTES + len(segments) + sum(segments)
-        if not whole or position > size:
-            return "truncated, it breaks off in the middle of an Ogg page; fetch it again"
+    for page in ogg_pages(stream, size):
+        position = page.end
+    if position > size:
+        return "truncated, it breaks off in the middle of an Ogg page; fetch it again"
     return None
 
 
