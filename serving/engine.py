@@ -22,7 +22,7 @@ from desed_task.errors import AudioError, AudioFormatError, AudioTooLongError
 from serving.admission import Admission, Ticket, overloaded
 from serving.backlog import Backlog
 from serving.decoding import ThreadOpener
-from serving.errors import RequestError, not_ready
+from serving.errors import RequestError, draining, not_ready
 from serving.models import Models, ServedModel
 from serving.pump import STEP_WINDOWS, Pump, Report, TooManyLongError
 from serving.recording import Heard, ListenRequest, Recording
@@ -95,7 +95,7 @@ class Engine:
         for recording in list(self._recordings):
             self._pump.give_up(recording, "closed")
             if not recording.future.done():
-                recording.future.set_exception(RequestError(503, "draining", "the server is stopping"))
+                recording.future.set_exception(draining())
         self._pump.close()
         for model in self._models.alive():
             model.close()
@@ -135,7 +135,7 @@ class Engine:
         RequestError 429 overloaded (member retry_after, seconds), 503 not_ready, 503 draining.
         """
         if self._draining:
-            raise RequestError(503, "draining", "the server is stopping; ask another one")
+            raise draining()
         if not self._models.complete:
             raise not_ready(self._models.why_not_ready)
         self._refuse_long(num_bytes, seconds)
@@ -151,7 +151,7 @@ class Engine:
         model = self.model(request.model)
         hearing = model.new_hearing(request.options)
         if self._pump is None or self._closed:
-            raise RequestError(503, "draining", "the server is stopping")
+            raise draining()
         self._loop = loop = asyncio.get_running_loop()
         if request.ticket is not None:
             self._admission.arrived(request.ticket)

@@ -73,6 +73,11 @@ def body_too_large(limit: int) -> RequestError:
     return RequestError(413, "body_too_large", f"the body is larger than the limit of {limit} bytes", limit=limit)
 
 
+def draining() -> RequestError:
+    """503 once the server was asked to stop; another one answers, or this one when it has started again."""
+    return RequestError(503, "draining", "the server is stopping; ask another one, or again soon", retry_after=1)
+
+
 def not_ready(detail: str) -> RequestError:
     """503 until the model is warm."""
     return RequestError(503, "not_ready", detail, retry_after=1)

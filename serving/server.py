@@ -1,32 +1,36 @@
 """The verb `desed-task serve --bundle DIR`, the same as `python -m serving --bundle DIR`.
 
-The server prints one line, `ready on http://HOST:PORT`, once the model is warm. SIGTERM and SIGINT let the requests in
-progress end, then the process exits with 0; refused input is one sentence and exit code 2.
+The server prints one line, `ready on http://HOST:PORT`, once every model is warm. SIGTERM and SIGINT let the requests
+in progress end, then the process exits with 0; SIGHUP loads the models again. Refused input is one sentence and exit
+code 2. Where settings are from, and which goes over which: serving/settings_sources.py.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
-import signal
+import os
 import socket
 from collections.abc import Sequence
 from pathlib import Path
 
-import uvicorn
-
 from desed_task.command_line import RecipeParser
 from desed_task.errors import DesedTaskError
-from desed_task.options import read_options
 from serving.app import create_app
+from serving.connections import ServiceConfig
 from serving.engine import Engine
+from serving.life_cycle import ServiceServer
 from serving.settings import ServingOptions
+from serving.settings_sources import PORT_FILE, PREFIX, path_of, read_settings
 
 
 def serve(argv: Sequence[str]) -> int:
     """Serve a bundle until a signal comes; the exit code."""
     parser = RecipeParser(prog="desed-task serve", description="Serve a bundle over HTTP: POST /v1/events.")
-    parser.add_argument("--bundle", help="folder of the bundle")
+    parser.add_argument(
+        "--bundle",
+        help="folder of the bundle; every setting may be given by a variable too: "
+        f"{PREFIX}BUNDLE, {PREFIX}MAX_BATCH, ...",
+    )
     parser.add_argument("--host", help="address to listen on (127.0.0.1)")
     parser.add_argument("--port", type=int, help="port to listen on, 0 for a free one (8000)")
     parser.add_argument("--device", help="auto, cpu or cuda:N (auto)")
@@ -35,12 +39,11 @@ def serve(argv: Sequence[str]) -> int:
     parser.add_argument("--port_file", type=Path, help="file that receives the port when the server is ready")
     arguments = parser.parse_args(argv)
     flags = {name: getattr(arguments, name) for name in ("bundle", "host", "port", "device")}
-    # A JSON value is a YAML value, so a flag is never read as anything but what was typed.
-    overrides = [f"{name}={json.dumps(value)}" for name, value in flags.items() if value is not None]
-    settings = read_options(arguments.conf_file, ServingOptions, [*overrides, *arguments.set])
-    _prepare_port_file(arguments.port_file)
+    settings = read_settings(ServingOptions, arguments.conf_file, flags, arguments.set, os.environ)
+    port_file = arguments.port_file or path_of(os.environ, PORT_FILE)
+    _prepare_port_file(port_file)
     with _listen(settings.host, settings.port) as listener:
-        _run_server(settings, listener, arguments.port_file)
+        _run_server(settings, listener, port_file)
     return 0
 
 
@@ -58,23 +61,27 @@ def _listen(host: str, port: int) -> socket.socket:
 
 def _run_server(settings: ServingOptions, listener: socket.socket, port_file: Path | None) -> None:
     app = create_app(settings)
-    config = uvicorn.Config(
-        app, log_level="warning", access_log=False, timeout_graceful_shutdown=settings.drain_seconds
+    # Log lines are the application's own, and what is behind a proxy is nobody's business here.
+    config = ServiceConfig(
+        app,
+        head_seconds=settings.head_seconds,
+        timeout_keep_alive=settings.keep_alive_seconds,
+        backlog=settings.backlog,
+        interface="asgi3",
+        ws="none",
+        log_config=None,
+        log_level="warning",
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
     )
-    server = uvicorn.Server(config)
-
-    # The server catches signals itself, and raises them again when it is done; without a handler that would kill us.
-    def stop(*_: object) -> None:
-        server.should_exit = True
-
-    for signal_number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(signal_number, stop)
+    server = ServiceServer(config, app.state.engine, settings.drain_grace_seconds, settings.drain_seconds)
     with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
         runner.run(_serve_until_stopped(server, app.state.engine, listener, port_file))
 
 
 async def _serve_until_stopped(
-    server: uvicorn.Server, engine: Engine, listener: socket.socket, port_file: Path | None
+    server: ServiceServer, engine: Engine, listener: socket.socket, port_file: Path | None
 ) -> None:
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     host, port = listener.getsockname()[:2]
@@ -82,7 +89,7 @@ async def _serve_until_stopped(
     await asyncio.wait({serving, loaded}, return_when=asyncio.FIRST_COMPLETED)
     error = loaded.exception() if loaded.done() else None
     if error is not None:
-        server.should_exit = True
+        server.fail()
     elif loaded.done():
         _announce(host, port, port_file)
     await serving

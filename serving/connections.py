@@ -1,0 +1,200 @@
+"""HttpConnection: uvicorn's connection with bounds on heads, problem documents, and an orderly way to end.
+
+uvicorn's own protocol reads a head of any length for any time, closes a connection under a client that still uploads
+(whose kernel then throws the answer away with the connection), and tells what is no HTTP in plain text. Here a head has
+32 KiB and `head_seconds`; a connection that is to close after its answer first takes what is still on its way; and once
+the server is draining, every answer says `Connection: close`, so that clients move on without losing a request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import http
+import json
+from typing import Any, cast
+
+import httptools
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.server import ServerState
+
+MAX_HEAD_BYTES = 32_768
+# How long a client that was refused may go on sending before the connection is cut.
+LINGER_SECONDS = 5.0
+
+
+def problem(status: int, code: str, detail: str, **members: Any) -> bytes:
+    """A problem document of what ends before any route is found."""
+    title = http.HTTPStatus(status).phrase
+    return json.dumps(
+        {"type": "about:blank", "title": title, "status": status, "detail": detail, "code": code, **members}
+    ).encode()
+
+
+class ServiceConfig(uvicorn.Config):
+    """uvicorn's settings with ours: seconds for a request's head."""
+
+    def __init__(self, app: Any, head_seconds: float, **settings: Any) -> None:
+        super().__init__(app, http=HttpConnection, **settings)
+        self.head_seconds = head_seconds
+
+
+class Connections(ServerState):
+    """All connections of a server; `draining` once it has been asked to stop."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.draining = False
+
+
+class HttpConnection(HttpToolsProtocol):
+    """One connection of a client."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self.in_head = False
+        self._lingers = False
+        self._num_read = 0
+        self._head_bytes = 0
+        self._head_timer: asyncio.TimerHandle | None = None
+        self._refusal = (400, "malformed_request", "this is not HTTP/1.1")
+        self._arm_idle_timer()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._end_head()
+        self._unset_keepalive_if_required()
+        super().connection_lost(exc)
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing of a request has come, or all that came is answered."""
+        return not self.in_head and (self.cycle is None or self.cycle.response_complete)
+
+    @property
+    def busy(self) -> bool:
+        """Whether closing the connection now would cost its client an answer."""
+        return self._lingers or not self.idle
+
+    def data_received(self, data: bytes) -> None:
+        if self._lingers:
+            return
+        self._unset_keepalive_if_required()
+        self._num_read = len(data)
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self._answer_and_close()
+        except httptools.HttpParserError:
+            self.send_400_response(self._refusal[2])
+            return
+        if self.in_head:
+            self._wait_for_head()
+        elif self.idle and self.timeout_keep_alive_task is None:
+            self._arm_idle_timer()
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self.in_head = True
+
+    def on_headers_complete(self) -> None:
+        self._end_head()
+        if self._num_read > MAX_HEAD_BYTES:
+            self._check_head()
+        super().on_headers_complete()
+        # The task of the request has not begun to run.
+        self.cycle.transport = cast(asyncio.Transport, _ClosesGently(self))
+        if cast(Connections, self.server_state).draining:
+            self.cycle.keep_alive = False
+
+    def begin_to_drain(self) -> None:
+        """The answer to the request in progress is the last one of this connection."""
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.cycle.keep_alive = False
+
+    def close_gently(self, cycle: RequestResponseCycle) -> None:
+        """Close after the answer of `cycle`; what the client still sends is read and dropped for a while."""
+        if not cycle.more_body or self.transport.is_closing():
+            self.transport.close()
+            return
+        self._lingers = True
+        self.transport.write_eof()
+        self.flow.resume_reading()
+        self.loop.call_later(LINGER_SECONDS, self.transport.close)
+
+    def send_400_response(self, msg: str) -> None:
+        """Tell what is wrong with what is no request, and close."""
+        status, code, _ = self._refusal
+        body = problem(status, code, msg)
+        head = (
+            f"HTTP/1.1 {status} {http.HTTPStatus(status).phrase}\r\ncontent-type: application/problem+json\r\n"
+            f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
+        )
+        self._lingers = True
+        self._end_head()
+        if not self.transport.is_closing():
+            self.transport.write(head.encode() + body)
+            self.transport.write_eof()
+            self.flow.resume_reading()
+            self.loop.call_later(LINGER_SECONDS, self.transport.close)
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """No line in the log for a wish that any client may have."""
+
+    def _answer_and_close(self) -> None:
+        """What follows a request to speak another protocol is not HTTP; the request itself is answered."""
+        if self._should_upgrade():
+            self.handle_websocket_upgrade()
+        elif self.cycle is not None:
+            self.cycle.keep_alive = False
+
+    def _arm_idle_timer(self) -> None:
+        self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
+
+    def _wait_for_head(self) -> None:
+        self._head_bytes += self._num_read
+        if self._head_bytes > MAX_HEAD_BYTES:
+            self._refuse_long_head()
+        elif self._head_timer is None:
+            seconds = cast(ServiceConfig, self.config).head_seconds
+            self._head_timer = self.loop.call_later(seconds, self._head_is_late)
+
+    def _check_head(self) -> None:
+        if len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > MAX_HEAD_BYTES:
+            self._refusal = _LONG_HEAD
+            raise ValueError  # the parser's way to stop
+
+    def _refuse_long_head(self) -> None:
+        self._refusal = _LONG_HEAD
+        self.send_400_response(_LONG_HEAD[2])
+
+    def _head_is_late(self) -> None:
+        self._head_timer = None
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.cycle.keep_alive = False
+            return
+        self._refusal = (408, "slow_request", "the request's head took too long to arrive")
+        self.send_400_response(self._refusal[2])
+
+    def _end_head(self) -> None:
+        self.in_head = False
+        self._head_bytes = 0
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+
+_LONG_HEAD = (431, "head_too_large", f"the request's line and headers exceed {MAX_HEAD_BYTES} bytes")
+
+
+class _ClosesGently:
+    """The transport of a connection as one request sees it."""
+
+    def __init__(self, connection: HttpConnection) -> None:
+        self._connection = connection
+        self._cycle = connection.cycle
+        self.write = connection.transport.write
+        self.is_closing = connection.transport.is_closing
+
+    def close(self) -> None:
+        """Close once the client has nothing more to say."""
+        self._connection.close_gently(self._cycle)

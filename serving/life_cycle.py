@@ -1,0 +1,189 @@
+"""ServiceServer: how a server ends and how it takes new models, so that no request is lost.
+
+SIGTERM, SIGINT   the server drains. At once /health/ready says 503 and every answer says `Connection: close`; for
+                  `grace` seconds, in which balancers notice, everything is still served. Then new recordings are
+                  refused (503, Retry-After), those in progress end, the port is closed, and the process exits with 0.
+a second one      ends the process at once, with 128 + the signal's number.
+SIGHUP            every model is loaded again beside the old one and takes its place when it is warm; one that cannot be
+                  loaded is a line in the log, and the old one goes on.
+
+A connection that a client keeps open is closed only when it has been idle since before the refusals began: a request
+that arrives on one while the server drains is answered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+import threading
+from collections.abc import Iterator
+from types import FrameType
+from typing import Any
+
+import uvicorn
+
+from desed_task.errors import DesedTaskError
+from serving.connections import Connections, HttpConnection, ServiceConfig, problem
+from serving.engine import Engine
+from serving.errors import RequestError
+
+# Answers that are not finished when all requests in progress are: refusals that were being written.
+_LAST_SECONDS = 5.0
+_POLL_SECONDS = 0.02
+
+_log = logging.getLogger("serving")
+
+
+class ServiceServer(uvicorn.Server):
+    """A server of one engine. grace, drain_seconds: as in the settings."""
+
+    def __init__(self, config: ServiceConfig, engine: Engine, grace: float, drain_seconds: float) -> None:
+        super().__init__(config)
+        self.server_state = self._connections = Connections()
+        self._engine = engine
+        self._grace = grace
+        self._drain_seconds = drain_seconds
+        self._stopping = asyncio.Event()
+        self._reload_again = False
+        self._reloading: asyncio.Task[None] | None = None
+
+    def fail(self) -> None:
+        """Stop without grace: the server never was of use."""
+        self._grace = 0.0
+        self._stop()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Our handlers while the server runs; only a main thread can have any."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        self._loop = asyncio.get_running_loop()
+        handlers = {signal.SIGTERM: self._end, signal.SIGINT: self._end, signal.SIGHUP: self._take_new_models}
+        before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    async def main_loop(self) -> None:
+        """Until a signal comes; once a second the date of the answers' header moves on."""
+        while not self.should_exit:
+            await self.on_tick(0)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), 1.0)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Drain, then close everything."""
+        self._say_goodbye()
+        await asyncio.sleep(self._grace)
+        await self._work_ends()
+        for listener in sockets or []:
+            await self._take_in_waiting(listener)
+        self._close_listeners(sockets or [])
+        await self._connections_end()
+        if self._reloading is not None:
+            self._reloading.cancel()
+        await self.lifespan.shutdown()
+
+    def _say_goodbye(self) -> None:
+        """From now on every answer closes its connection, and the server says that it is not ready."""
+        self.config.loaded_app = _NotReady(self.config.loaded_app)
+        self._connections.draining = True
+        for connection in self._http_connections():
+            connection.app = self.config.loaded_app
+            connection.begin_to_drain()
+
+    async def _work_ends(self) -> None:
+        """No new work is taken; what began before is answered, or given up after `drain_seconds`."""
+        drained = asyncio.ensure_future(self._engine.drain())
+        working = {*self._connections.tasks, drained}
+        _, late = await asyncio.wait(working, timeout=self._drain_seconds)
+        if late - {drained}:
+            _log.error("%d requests were given up: not done in %g s", len(late - {drained}), self._drain_seconds)
+        for task in late:
+            task.cancel()
+
+    async def _take_in_waiting(self, listener: socket.socket) -> None:
+        """Accept what the kernel has accepted for us; closing the port would cut it."""
+        loop = asyncio.get_running_loop()
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = listener.accept()
+                connection.setblocking(False)
+                await loop.connect_accepted_socket(self._protocol, connection)
+
+    def _protocol(self) -> asyncio.Protocol:
+        return HttpConnection(self.config, self._connections, self.lifespan.state)
+
+    def _close_listeners(self, sockets: list[socket.socket]) -> None:
+        for server in self.servers:
+            server.close()
+        for listener in sockets:
+            listener.close()
+
+    async def _connections_end(self) -> None:
+        """What still arrives is refused in peace; connections on which nothing happens are closed."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LAST_SECONDS):
+                await asyncio.sleep(_POLL_SECONDS)
+                while any(connection.busy for connection in self._http_connections()):
+                    await asyncio.sleep(_POLL_SECONDS)
+        for connection in self._http_connections():
+            connection.shutdown()
+        while self._connections.connections:
+            await asyncio.sleep(0)
+
+    def _http_connections(self) -> list[HttpConnection]:
+        return [one for one in self._connections.connections if isinstance(one, HttpConnection)]
+
+    def _end(self, number: int, _frame: FrameType | None) -> None:
+        if self.should_exit:
+            os._exit(128 + number)
+        self._stop()
+        self._loop.call_soon_threadsafe(self._stopping.set)
+
+    def _stop(self) -> None:
+        self.should_exit = True
+        self._stopping.set()
+
+    def _take_new_models(self, _number: int, _frame: FrameType | None) -> None:
+        self._loop.call_soon_threadsafe(self._begin_reload)
+
+    def _begin_reload(self) -> None:
+        self._reload_again = True
+        if self._reloading is None or self._reloading.done():
+            self._reloading = self._loop.create_task(self._reload())
+
+    async def _reload(self) -> None:
+        """Once for all signals that come before it has begun."""
+        while self._reload_again:
+            self._reload_again = False
+            for model in self._engine.models():
+                try:
+                    new = await self._engine.reload(model.id)
+                except (DesedTaskError, RequestError, OSError) as error:
+                    _log.error("model %s goes on as it was: %s", model.id, error)
+                else:
+                    _log.warning("model %s was loaded again: version %s", new.id, new.bundle.version)
+
+
+class _NotReady:
+    """The application of a server that is about to end: it says so to whoever asks whether it is ready."""
+
+    def __init__(self, app: Any) -> None:
+        self._app = app
+
+    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        if scope.get("path") != "/health/ready":
+            await self._app(scope, receive, send)
+            return
+        body = problem(503, "draining", "the server is stopping", instance="/health/ready")
+        headers = [(b"content-type", b"application/problem+json"), (b"content-length", b"%d" % len(body))]
+        await send({"type": "http.response.start", "status": 503, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
