@@ -47,7 +47,13 @@ def heard_document(request_id: str, heard: Heard, top_k: int | None, with_events
         if detections.frames is not None:
             document["frames"] = frames_document(heard)
     document["warnings"] = list(heard.warnings)
-    document["timing"] = {name: round(seconds, 6) for name, seconds in heard.timing._asdict().items()}
+    queue, decode, inference, total = heard.timing
+    document["timing"] = {
+        "queue": round(queue, 6),
+        "decode": round(decode, 6),
+        "inference": round(inference, 6),
+        "total": round(total, 6),
+    }
     return document
 
 
@@ -72,7 +78,7 @@ def frames_document(heard: Heard) -> dict[str, Any]:
 
 def json_answer(document: Any, status: int = 200) -> Answer:
     """A document as it is sent."""
-    events = document.get("events", ()) if isinstance(document, dict) else ()
+    events: list[dict[str, Any]] = document.get("events", []) if isinstance(document, dict) else []
     if len(events) <= _EVENTS_PER_SLICE:
         return Answer(encode_json(document), status=status)
     return Answer(_slices(document, events), status=status)

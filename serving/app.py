@@ -38,7 +38,7 @@ class ServiceApp(FastAPI):
         self.state.services = services
         self.gate = Gate(services, ROUTES, super().__call__)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # type: ignore[override]
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Through the gate."""
         await self.gate(scope, receive, send)
 

@@ -8,6 +8,7 @@ still sends is read for a while and thrown away, since a closed door would make 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import re
 import secrets
 import time
@@ -33,6 +34,9 @@ _WATCHED_AFTER_SECONDS = 0.05
 _KEPT_ALIVE_BYTES = 1 << 20
 _DRAINED_BYTES = 64 << 20
 _DRAIN_SECONDS = 5.0
+
+# Ids that no other process gives, without asking for random numbers each time.
+_PROCESS_ID, _COUNTER = secrets.token_hex(8), itertools.count(secrets.randbits(24))
 
 Result = TypeVar("Result")
 
@@ -221,7 +225,7 @@ def _request_id(headers: Mapping[bytes, bytes]) -> str:
     given = headers.get(b"x-request-id")
     if given is not None and _REQUEST_ID.fullmatch(given):
         return given.decode("ascii")
-    return secrets.token_hex(12)
+    return f"{_PROCESS_ID}{next(_COUNTER):08x}"
 
 
 def _ends(call: Call) -> tuple[bool, bool]:

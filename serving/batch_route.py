@@ -30,8 +30,7 @@ _PARAMETERS = ("model", "threshold", "thresholds", "labels", "top_k", "min_durat
 async def batch(call: Call) -> Answer:
     """What happens when in each of several recordings."""
     query, deadline = read_query(call), read_deadline(call)
-    with ExitStack() as opened:
-        ticket = open_door(call, query, opened)
+    with open_door(call, query) as ticket, ExitStack() as opened:
         form = await read_form(call, ticket, call.services.settings.max_batch_files, opened)
         if not form.files:
             raise RequestError(422, "file_missing", "the form holds no recording; send each as `file`")

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import AsyncIterator
-from contextlib import aclosing
+from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, BinaryIO, Self
 
-from serving.calls import Call
+from serving.calls import Call, Message
 from serving.errors import ClientGoneError, RequestError, body_too_large
 
 if TYPE_CHECKING:
@@ -82,14 +81,12 @@ def require_size(call: Call) -> None:
 
 async def read_body(call: Call, upload: Upload, ticket: Ticket) -> Body:
     """The whole body of a call. RequestError 408, 413 or 429; ClientGoneError when the client leaves."""
-    async with aclosing(chunks_of(call, ticket)) as chunks:
-        async for chunk in chunks:
-            upload.write(chunk)
+    await receive_body(call, upload.write, ticket)
     return upload.body()
 
 
-async def chunks_of(call: Call, ticket: Ticket) -> AsyncIterator[bytes]:
-    """The body of a call as it arrives, within the limits."""
+async def receive_body(call: Call, keep: Callable[[bytes], object], ticket: Ticket) -> None:
+    """Hand the body of a call over as it arrives, within the limits; errors as of `read_body`."""
     settings = call.services.settings
     limit = settings.max_body_bytes
     with _Pace(call, settings.body_idle_seconds, settings.min_body_rate) as pace:
@@ -104,7 +101,7 @@ async def chunks_of(call: Call, ticket: Ticket) -> AsyncIterator[bytes]:
                 raise body_too_large(limit)
             ticket.received(call.num_bytes)
             if chunk:
-                yield chunk
+                keep(chunk)
 
 
 class _Pace:
@@ -129,7 +126,7 @@ class _Pace:
     ) -> None:
         self._timer.cancel()
 
-    async def next_message(self) -> dict[str, object]:
+    async def next_message(self) -> Message:
         """What the server receives next; RequestError 408 when it takes too long."""
         try:
             return await self._call.receive()

@@ -14,16 +14,14 @@ from __future__ import annotations
 import base64
 import binascii
 import math
-from contextlib import ExitStack
 
 from pydantic import ValidationError
 
 from serving.answers import json_answer
-from serving.asgi import while_connected
 from serving.bodies import Upload, read_body
 from serving.calls import Answer, Call, Route
 from serving.errors import bad_parameters
-from serving.listening import Reply, answer_recording, build_request, hear_call, note_heard, open_door
+from serving.listening import Reply, answer_recording, build_request, hear, hear_call, open_door
 from serving.operations import (
     form_body,
     list_answer,
@@ -62,13 +60,10 @@ async def classify(call: Call) -> Answer:
 
 async def _hear_json(call: Call) -> tuple[ClassificationParameters, Reply]:
     query, deadline = read_query(call), read_deadline(call)
-    with ExitStack() as opened:
-        ticket = open_door(call, query, opened)
-        body = await read_body(call, opened.enter_context(Upload()), ticket)
+    with open_door(call, query) as ticket, Upload() as upload:
+        body = await read_body(call, upload, ticket)
         request, audio = _read_request(body if isinstance(body, bytes) else body.read())
-        listen = build_request(call, query, None, deadline, ticket)
-        heard = await while_connected(call, call.services.engine.listen(audio, listen))
-    note_heard(call, heard)
+        heard = await hear(call, audio, build_request(call, query, None, deadline, ticket))
     return request.parameters or ClassificationParameters(), Reply(query, heard, "audio")
 
 

@@ -7,13 +7,13 @@ text for answers, and nothing else: none of them ever reaches the file system or
 
 from __future__ import annotations
 
-from contextlib import ExitStack, aclosing
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, NamedTuple
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
-from serving.bodies import Upload, chunks_of
+from serving.bodies import Upload, receive_body
 from serving.calls import Call
 from serving.errors import RequestError
 
@@ -56,9 +56,7 @@ async def read_form(call: Call, ticket: Ticket, max_files: int, opened: ExitStac
         if not boundary:
             raise _malformed("its Content-Type names no boundary")
         parser = MultipartParser(boundary, reader.callbacks())  # type: ignore[arg-type]
-        async with aclosing(chunks_of(call, ticket)) as chunks:
-            async for chunk in chunks:
-                parser.write(chunk)
+        await receive_body(call, parser.write, ticket)
         parser.finalize()
     except FormParserError as error:
         raise _malformed(" ".join(str(error).split())[:200]) from None

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from desed_task.audio.raw_pcm import RawPcm, raw_pcm_of
 from serving.asgi import while_connected
-from serving.bodies import Upload, read_body, require_size
+from serving.bodies import Body, Upload, read_body, require_size
 from serving.calls import Answer, Call
 from serving.forms import is_form, only_file, read_form
 from serving.queries import ListenQuery, Pairs, deadline_of, read_deadline, read_query
@@ -51,26 +51,36 @@ async def hear_call(call: Call, form_only: bool = False, ignored_fields: tuple[s
 
     form_only: a body that is no form is refused; ignored_fields: of a form, they mean nothing to us.
     """
+    if form_only or is_form(call):
+        return await _hear_form(call, ignored_fields)
     query, deadline = read_query(call), read_deadline(call)
-    with_form = form_only or is_form(call)
-    raw = None if with_form else raw_pcm_of(call.header(b"content-type"))
-    with ExitStack() as opened:
-        ticket = open_door(call, query, opened, raw)
-        if with_form:
-            form = await read_form(call, ticket, 1, opened)
-            part = only_file(form)
-            query = read_query(call, without(form.fields, ignored_fields))
-            body, name, raw = part.upload.body(), part.name, raw_pcm_of(part.content_type)
-        else:
-            body, name = await read_body(call, opened.enter_context(Upload()), ticket), "audio"
-        request = build_request(call, query, raw, deadline, ticket)
-        heard = await while_connected(call, call.services.engine.listen(body, request))
+    raw = raw_pcm_of(call.header(b"content-type"))
+    with open_door(call, query, raw) as ticket, Upload() as upload:
+        body = await read_body(call, upload, ticket)
+        heard = await hear(call, body, build_request(call, query, raw, deadline, ticket))
+    return Reply(query, heard, "audio")
+
+
+async def _hear_form(call: Call, ignored_fields: tuple[str, ...]) -> Reply:
+    query, deadline = read_query(call), read_deadline(call)
+    with open_door(call, query) as ticket, ExitStack() as opened:
+        form = await read_form(call, ticket, 1, opened)
+        part = only_file(form)
+        query = read_query(call, without(form.fields, ignored_fields))
+        raw = raw_pcm_of(part.content_type)
+        heard = await hear(call, part.upload.body(), build_request(call, query, raw, deadline, ticket))
+    return Reply(query, heard, part.name)
+
+
+async def hear(call: Call, body: Body, request: ListenRequest) -> Heard:
+    """What the engine hears; it stops when the client leaves, and the key pays when it does not."""
+    heard = await while_connected(call, call.services.engine.listen(body, request))
     note_heard(call, heard)
-    return Reply(query, heard, name)
+    return heard
 
 
-def open_door(call: Call, query: ListenQuery, opened: ExitStack, raw: RawPcm | None = None) -> Ticket:
-    """Everything that is refused before the body is read; the ticket is given back with `opened`."""
+def open_door(call: Call, query: ListenQuery, raw: RawPcm | None = None) -> Ticket:
+    """Everything that is refused before the body is read; the ticket has to be given back."""
     services, claimed = call.services, call.claimed_bytes
     seconds = None
     if raw is not None and claimed is not None:
@@ -79,7 +89,7 @@ def open_door(call: Call, query: ListenQuery, opened: ExitStack, raw: RawPcm | N
     require_size(call)
     model = services.engine.model(query.parameters.model)
     query.options_for(model.bundle.labels)
-    return opened.enter_context(services.engine.admit(claimed, seconds))
+    return services.engine.admit(claimed, seconds)
 
 
 def build_request(

@@ -13,6 +13,7 @@ from serving.queries import ListenParameters
 from serving.response_formats import MEDIA_TYPES, Writers
 
 Tree = dict[str, Any]
+Answers = dict[int, Tree]
 
 _BINARY: Tree = {"type": "string", "format": "binary"}
 _ID_HEADER: Tree = {"X-Request-ID": {"description": "of the request", "schema": {"type": "string"}}}
@@ -37,7 +38,7 @@ def operation(
     operation_id: str,
     summary: str,
     *,
-    answers: Tree,
+    answers: Answers,
     parameters: Iterable[Tree] = (),
     body: Tree | None = None,
     open_to_all: bool = False,
@@ -88,18 +89,18 @@ def form_body(names: Iterable[str] | None = None, formats: Iterable[str] = (), s
     }
 
 
-def document_answer(model: type[BaseModel], description: str = "OK", status: int = 200) -> Tree:
+def document_answer(model: type[BaseModel], description: str = "OK", status: int = 200) -> Answers:
     """An answer of one document."""
     return {status: _response(description, {"application/json": {"schema": reference(model)}})}
 
 
-def list_answer(model: type[BaseModel]) -> Tree:
+def list_answer(model: type[BaseModel]) -> Answers:
     """An answer of a list of documents."""
     schema = {"type": "array", "items": reference(model)}
     return {200: _response("OK", {"application/json": {"schema": schema}})}
 
 
-def text_answers(model: type[BaseModel], writers: Writers) -> Tree:
+def text_answers(model: type[BaseModel], writers: Writers) -> Answers:
     """An answer that may have several forms."""
     content = {
         media_type: {"schema": {"type": "string"}} for media_type, name in MEDIA_TYPES.items() if name in writers
@@ -107,12 +108,12 @@ def text_answers(model: type[BaseModel], writers: Writers) -> Tree:
     return {200: _response("OK", content | {"application/json": {"schema": reference(model)}})}
 
 
-def plain_answer(media_type: str, description: str = "OK") -> Tree:
+def plain_answer(media_type: str, description: str = "OK") -> Answers:
     """An answer of text."""
     return {200: _response(description, {media_type: {"schema": {"type": "string"}}})}
 
 
-def problems(*statuses: int) -> Tree:
+def problems(*statuses: int) -> Answers:
     """Refusals."""
     content = {PROBLEM_JSON: {"schema": {"$ref": "#/components/schemas/Problem"}}}
     answers = {status: _response(http.HTTPStatus(status).phrase, content) for status in statuses}
