@@ -30,6 +30,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, TypeVar
 
 import numpy as np
@@ -75,17 +76,17 @@ class Chunking:
         if not math.isfinite(self.exponent):
             raise ValueError(f"an exponent of {self.exponent} is no finite number")
 
-    @property
+    @cached_property
     def window_samples(self) -> int:
         """Samples per window."""
         return self.grid.num_samples(self.window_seconds)
 
-    @property
+    @cached_property
     def hop_samples(self) -> int:
         """Samples from one window's start to the next's; a tail that is shifted starts where it must."""
         return self.grid.num_samples(self.hop_seconds)
 
-    @property
+    @cached_property
     def window_frames(self) -> int:
         """Frames per window."""
         return self.grid.num_frames(self.window_samples)

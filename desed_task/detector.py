@@ -106,8 +106,7 @@ class Detector:
 
     def decide(self, scores: Scores, threshold: float | None = None) -> Detections:
         """Scores -> events and tags, with the bundle's post-processing; `threshold` replaces that of every class."""
-        events = self._postprocessing.detect_at(self._postprocessing.filter(scores), threshold)
-        return Detections(tuple(events), tuple(self._postprocessing.tags(scores)))
+        return Hearing.plan(self.bundle, DetectionOptions(thresholds=threshold)).decide(scores)
 
     def detect(self, waveform: Waveform) -> list[Event]:
         """(samples,) -> events, sorted by onset."""

@@ -16,6 +16,7 @@ stitching, filtering and joining.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -25,10 +26,13 @@ from pydantic import Field, field_validator
 
 from desed_task.audio.reading import Waveform
 from desed_task.bundle import Bundle
+from desed_task.decoding import EventDecoder
 from desed_task.errors import AudioError, OptionsError
 from desed_task.events import Event
+from desed_task.frame_stitcher import FrameStitcher
 from desed_task.options import Options
-from desed_task.postprocessing.pipeline import build_postprocessing
+from desed_task.postprocessing.pipeline import OTHER_CLASSES, build_postprocessing
+from desed_task.postprocessing.running_median import MedianStream, filter_grouped, grouped
 from desed_task.scores import Scores
 from desed_task.window_cutter import WindowCutter
 
@@ -86,35 +90,74 @@ class HearingPlan:
     def __init__(self, bundle: Bundle, options: DetectionOptions) -> None:
         self.bundle = bundle
         self.options = options
-        self.labels = options.labels or bundle.labels.names
-        unknown = [name for name in self.labels if name not in bundle.labels]
-        if isinstance(options.thresholds, dict):
-            unknown += [name for name in options.thresholds if name not in bundle.labels and name != "default"]
-        if unknown:
-            raise OptionsError(f"{unknown[0]!r} is not a class; the classes are {', '.join(bundle.labels)}")
-        self._postprocessing = build_postprocessing(bundle.postprocessing, bundle.labels, bundle.grid)
-        self._thresholds = self._postprocessing.thresholds
-        if isinstance(options.thresholds, dict):
-            said, other = options.thresholds, options.thresholds.get("default")
-            own = zip(bundle.labels, self._thresholds, strict=True)
-            self._thresholds = tuple(said.get(name, value if other is None else other) for name, value in own)
-        elif options.thresholds is not None:
-            self._thresholds = (options.thresholds,) * len(bundle.labels)
+        self._require_classes(options.labels or ())
+        post = build_postprocessing(bundle.postprocessing, bundle.labels, bundle.grid)
+        chosen = [label for label, name in enumerate(bundle.labels) if options.labels is None or name in options.labels]
+        thresholds = self._thresholds(post.thresholds)
+        self.labels = tuple(bundle.labels[label] for label in chosen)
+        self.thresholds = np.array([thresholds[label] for label in chosen], dtype=np.float32)
+        self.medians = grouped([bundle.grid.odd_frames_in(post.median_filter_seconds[label]) for label in chosen])
+        self._columns = None if len(chosen) == len(bundle.labels) else np.array(chosen)
 
     def begin(self) -> Hearing:
         """A new recording."""
         return Hearing.planned(self)
 
     def decide(self, scores: Scores) -> Detections:
-        """Scores of the whole recording -> events and tags."""
-        filtered = self._postprocessing.filter(scores)
-        events = self._postprocessing.detect_at(filtered, self._thresholds)
-        kept = tuple(e for e in events if e.event_label in self.labels and e.duration >= self.options.min_duration)
-        tags = tuple(tag for tag in self._postprocessing.tags(scores) if tag[0] in self.labels)
-        frames = scores.frame_values if self.options.frames else None
-        if frames is not None and self.options.labels is not None:
-            frames = frames[:, [scores.labels.index(name) for name in self.labels]]
-        return Detections(kept, tags, frames, self.labels, scores.duration)
+        """Scores of a whole recording -> what is heard in it."""
+        decoder = self.decoder()
+        frames = scores.frame_values
+        if frames is not None:
+            frames = self.chosen(frames)
+            self.decode(filter_grouped(frames[: scores.grid.frames_covering(scores.duration)], self.medians), decoder)
+        return self.detections(decoder, scores.clip_values, frames, scores.duration)
+
+    def chosen(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(..., classes) of the bundle -> (..., classes) that are listed."""
+        return values if self._columns is None else values[..., self._columns]
+
+    def decoder(self) -> EventDecoder:
+        """What makes events of decisions, for one recording."""
+        return EventDecoder(self.labels, self.bundle.grid, self.options.min_duration)
+
+    def decode(self, filtered: NDArray[np.float32], decoder: EventDecoder) -> None:
+        """Filtered frames -> decisions -> events."""
+        decoder.feed(filtered > self.thresholds, filtered)
+
+    def detections(
+        self,
+        decoder: EventDecoder,
+        clip_values: NDArray[np.float32],
+        frames: NDArray[np.float32] | None,
+        duration: float,
+    ) -> Detections:
+        """What is heard, when all frames are decoded."""
+        listed = self.chosen(clip_values)
+        order = np.argsort(-listed, kind="stable")
+        tags = zip([self.labels[label] for label in order.tolist()], listed[order].tolist(), strict=True)
+        return Detections(
+            tuple(decoder.end(duration)),
+            tuple(tags),
+            frames if self.options.frames else None,
+            self.labels,
+            duration,
+        )
+
+    def _thresholds(self, own: Sequence[float]) -> Sequence[float]:
+        """(classes,) of the bundle, with what the options say."""
+        asked, labels = self.options.thresholds, self.bundle.labels
+        if asked is None:
+            return own
+        if not isinstance(asked, dict):
+            return [asked] * len(labels)
+        self._require_classes(name for name in asked if name != OTHER_CLASSES)
+        others = asked.get(OTHER_CLASSES)
+        return [asked.get(name, own[label] if others is None else others) for label, name in enumerate(labels)]
+
+    def _require_classes(self, names: Iterable[str]) -> None:
+        unknown = next((name for name in names if name not in self.bundle.labels), None)
+        if unknown is not None:
+            raise OptionsError(f"{unknown!r} is not a class; the classes are {', '.join(self.bundle.labels)}")
 
 
 class Hearing:
@@ -136,9 +179,16 @@ class Hearing:
         return hearing
 
     def _begin(self, plan: HearingPlan) -> None:
+        view = plan.bundle.windowing
         self._plan = plan
-        self._cutter = WindowCutter(plan.bundle.windowing)
-        self._said: list[WindowScores] = []
+        self._cutter = WindowCutter(view)
+        self._pool = view.clip_pool()
+        self._num_said = 0
+        if plan.bundle.has_frames:
+            self._stitcher = FrameStitcher(view)
+            self._medians = MedianStream(plan.medians)
+        self._decoder = plan.decoder()
+        self._kept: list[NDArray[np.float32]] = []
 
     @property
     def num_samples(self) -> int:
@@ -146,7 +196,10 @@ class Hearing:
         return self._cutter.num_samples
 
     def feed(self, block: Waveform) -> list[Waveform]:
-        """(samples,) float32 -> the windows that are now complete. AudioError when it is no sound."""
+        """(samples,) float32 -> the windows that are now complete. AudioError when it is no sound.
+
+        Windows may share memory with the block, which must not change any more.
+        """
         require_sound(block)
         return self._cutter.feed(block)
 
@@ -157,17 +210,34 @@ class Hearing:
         return self._cutter.end()
 
     def said(self, scores: WindowScores) -> None:
-        """The scores of the next windows, in the order in which they were given out."""
-        self._said.append(scores)
+        """The scores of the next windows, at least one, in the order in which they were given out."""
+        first = self._num_said
+        self._num_said += len(scores.weak)
+        self._pool.add(scores.weak)
+        if scores.strong is not None:
+            starts = self._cutter.starts(first, self._num_said)
+            certain = self._stitcher.feed(scores.strong, starts, self._cutter.num_samples)
+            if len(certain):
+                certain = self._keep(certain)
+                self._plan.decode(self._medians.feed(certain), self._decoder)
 
     def result(self) -> Detections:
-        """Events, tags, and frames when asked for; after `end`, and after something was said of every window."""
-        bundle = self._plan.bundle
-        strong = [scores.strong for scores in self._said if scores.strong is not None]
-        weak = np.concatenate([scores.weak for scores in self._said])
-        frames = np.concatenate(strong) if strong else None
-        scores = bundle.windowing.stitch(frames, weak, bundle.labels, self.num_samples)
-        return self._plan.decide(scores)
+        """What is heard; once, after `end`, and after something was said of every window."""
+        assert 0 < self._num_said == self._cutter.num_windows, "every window needs its scores"
+        num_samples, plan = self._cutter.num_samples, self._plan
+        if plan.bundle.has_frames:
+            last = self._keep(self._stitcher.end(num_samples))
+            plan.decode(self._medians.end(last), self._decoder)
+        frames = np.concatenate(self._kept) if self._kept else None
+        return plan.detections(self._decoder, self._pool.pooled(), frames, num_samples / plan.bundle.sample_rate)
+
+    def _keep(self, frames: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The classes that are listed, kept when they are asked for."""
+        listed = self._plan.chosen(frames)
+        if self._plan.options.frames:
+            # What comes of a window must not keep the whole batch alive.
+            self._kept.append(listed.copy())
+        return listed
 
 
 def require_sound(waveform: Waveform) -> None:

@@ -54,7 +54,8 @@ class WindowCutter:
         self._window, self._hop = view.window_samples, view.hop_samples
         self._blocks: list[NDArray[np.float32]] = []
         self._blocks_start = 0
-        self._num_windows = 0
+        self._last_starts: list[int] = []
+        self._num_full = 0
         self.num_samples = 0
 
     def feed(self, block: NDArray[np.float32]) -> list[NDArray[np.float32]]:
@@ -62,26 +63,35 @@ class WindowCutter:
         self._blocks.append(block)
         self.num_samples += len(block)
         hop, window = self._hop, self._window
-        first = self._num_windows * hop
+        first = self._num_full * hop
         if first + window > self.num_samples:
             return []
         count = 1 + (self.num_samples - window - first) // hop
+        self._num_full += count
         held, start = self._held(), self._blocks_start
-        firsts = range(first - start, first - start + count * hop, hop)
-        self._num_windows += count
         # The window that is shifted to the end starts after the last full one.
-        self._forget(held, (self._num_windows - 1) * hop - start)
-        return [held[at : at + window] for at in firsts]
+        self._forget(held, (self._num_full - 1) * hop - start)
+        return [held[at : at + window] for at in range(first - start, first - start + count * hop, hop)]
 
     def end(self) -> list[NDArray[np.float32]]:
         """The windows that are left when the recording has ended; at least one window in all."""
-        starts = self._view.starts(self.num_samples)[self._num_windows :].tolist()
-        if not starts:
+        self._last_starts = self._view.starts(self.num_samples)[self._num_full :].tolist()
+        if not self._last_starts:
             return []
         held, first, window = self._held(), self._blocks_start, self._window
         tiled = (self._view.short if self.num_samples < window else self._view.tail) == "tile"
-        self._num_windows += len(starts)
-        return [_filled(held[at - first : at - first + window], window, tiled) for at in starts]
+        pieces = [held[at - first : at - first + window] for at in self._last_starts]
+        return [_filled(piece, window, tiled) for piece in pieces]
+
+    @property
+    def num_windows(self) -> int:
+        """Windows that were given out."""
+        return self._num_full + len(self._last_starts)
+
+    def starts(self, first: int, last: int) -> list[int]:
+        """The samples at which windows [first, last) start, which were given out."""
+        full = range(first * self._hop, min(last, self._num_full) * self._hop, self._hop)
+        return [*full, *self._last_starts[max(0, first - self._num_full) : max(0, last - self._num_full)]]
 
     def _held(self) -> NDArray[np.float32]:
         """All samples that are kept, as one array."""

@@ -9,6 +9,7 @@ windows.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,12 +34,12 @@ class Windowing:
         if not 0 <= self.overlap_frames < self.window_frames:
             raise ValueError(f"overlap of {self.overlap_frames} frames does not fit {self.window_frames} per window")
 
-    @property
+    @cached_property
     def window_samples(self) -> int:
         """Samples per window."""
         return self.grid.num_samples(self.window_seconds)
 
-    @property
+    @cached_property
     def window_frames(self) -> int:
         """Frames per window."""
         return self.grid.num_frames(self.window_samples)
@@ -48,7 +49,7 @@ class Windowing:
         """Frames from one window's start to the next's."""
         return self.window_frames - self.overlap_frames
 
-    @property
+    @cached_property
     def hop_samples(self) -> int:
         """Samples from one window's start to the next's."""
         return self.hop_frames * self.grid.frame_samples

@@ -39,7 +39,7 @@ def median_filter(scores: Scores, length_seconds: float | Sequence[float]) -> Sc
 
 def filter_frames(values: NDArray[np.float32], windows: Sequence[int]) -> NDArray[np.float32]:
     """(frames, classes) on equally long frames -> each class's running median. windows: (classes,) odd, in frames."""
-    return filter_grouped(values, grouped(windows), max(windows) // 2)
+    return filter_grouped(values, grouped(windows))
 
 
 def equal_frame_seconds(edges: NDArray[np.float64]) -> float:

@@ -39,22 +39,28 @@ class _Columns(NamedTuple):
     columns: NDArray[np.intp] | None
 
 
+class MedianWindows(NamedTuple):
+    """The windows of all classes, sorted by length. half: frames on each side of the longest window's middle."""
+
+    groups: tuple[_Columns, ...]
+    half: int
+
+
 class MedianStream:
-    """A clip in pieces -> the running medians of its classes. windows: (classes,) odd numbers of frames.
+    """A clip in pieces -> the running medians of its classes.
 
     The clip is continued by its mirror image at both ends, as in `median`. What is given out lags half the longest
     window behind, and no more than the longest window is kept.
     """
 
-    def __init__(self, windows: Sequence[int]) -> None:
-        self._groups = grouped(windows)
-        self._half = max(windows) // 2
+    def __init__(self, windows: MedianWindows) -> None:
+        self._windows = windows
         self._held: Frames | None = None
         self._mirrored = False
 
     def feed(self, frames: Frames) -> Frames:
         """(frames, classes), the next ones -> those medians that no later frame can change."""
-        half = self._half
+        half = self._windows.half
         if half == 0:
             return frames
         held = frames if self._held is None else np.concatenate((self._held, frames))
@@ -64,7 +70,7 @@ class MedianStream:
                 return held[:0]
             held = np.concatenate((held[:half][::-1], held))
             self._mirrored = True
-        filtered = self._filtered(held)
+        filtered = _filter_continued(held, self._windows)
         # A copy, since a view would keep alive what it was cut from.
         self._held = held[len(filtered) :].copy()
         return filtered
@@ -73,27 +79,27 @@ class MedianStream:
         """The last frames (frames, classes), if any -> the medians that are left."""
         held = frames if self._held is None else np.concatenate((self._held, frames))
         if not self._mirrored:
-            return filter_grouped(held, self._groups, self._half)
+            return filter_grouped(held, self._windows)
         # More than half a window was there before, so one mirror image is enough.
-        return self._filtered(np.concatenate((held, held[len(held) - self._half :][::-1])))
-
-    def _filtered(self, continued: Frames) -> Frames:
-        return _filter_continued(continued, self._groups, self._half)
+        half = self._windows.half
+        return _filter_continued(np.concatenate((held, held[len(held) - half :][::-1])), self._windows)
 
 
-def grouped(windows: Sequence[int]) -> tuple[_Columns, ...]:
+def grouped(windows: Sequence[int]) -> MedianWindows:
     """(classes,) odd windows in frames -> the classes of each different window."""
-    sizes = list(windows)
-    if len(set(sizes)) == 1:
-        return (_Columns(sizes[0], None),)
-    return tuple(_Columns(size, np.flatnonzero(np.asarray(sizes) == size)) for size in sorted(set(sizes)))
+    sizes = sorted(set(windows))
+    if len(sizes) == 1:
+        groups = [_Columns(sizes[0], None)]
+    else:
+        groups = [_Columns(size, np.flatnonzero(np.asarray(windows) == size)) for size in sizes]
+    return MedianWindows(tuple(groups), sizes[-1] // 2)
 
 
-def filter_grouped(values: Frames, groups: Sequence[_Columns], half: int) -> Frames:
-    """(frames, classes) of a whole clip -> each class's running median. half: of the longest window."""
-    if half == 0 or len(values) == 0:
+def filter_grouped(values: Frames, windows: MedianWindows) -> Frames:
+    """(frames, classes) of a whole clip -> each class's running median."""
+    if windows.half == 0 or len(values) == 0:
         return values
-    return _filter_continued(_mirrored(values, half), groups, half)
+    return _filter_continued(_mirrored(values, windows.half), windows)
 
 
 def _mirrored(values: Frames, half: int) -> Frames:
@@ -106,8 +112,9 @@ def _mirrored(values: Frames, half: int) -> Frames:
     return np.asarray(values[np.minimum(position, 2 * num_frames - 1 - position)])
 
 
-def _filter_continued(continued: Frames, groups: Sequence[_Columns], half: int) -> Frames:
+def _filter_continued(continued: Frames, windows: MedianWindows) -> Frames:
     """(half + frames + half, classes) -> (frames, classes) medians, each class's over its own window."""
+    groups, half = windows
     num_frames = len(continued) - 2 * half
     if groups[0].columns is None:
         return _medians(continued, groups[0].window)
@@ -125,7 +132,7 @@ def _medians(values: Frames, window: int) -> Frames:
         return values[:num_frames]
     if window > _LONGEST_NETWORK:
         # The copy lets the partition work in place on neighbours in memory.
-        neighbours = np.ascontiguousarray(sliding_window_view(values, window, axis=0))
+        neighbours = sliding_window_view(values, window, axis=0).copy()
         neighbours.partition(window // 2, axis=-1)
         return np.ascontiguousarray(neighbours[..., window // 2])
     shifted = [values[first : first + num_frames] for first in range(window)]
