@@ -70,13 +70,19 @@ def _decoder(stream: BinaryIO, container: str, common: _Common, samples: tuple[i
     start, stated = samples
     pcm, rate, channels, num_frames = common
     available = max(0, size - start)
-    promised = min(stated, num_frames * channels * pcm.num_bytes) if num_frames else stated
-    unknown = stated >= SMALLEST_UNKNOWN_SIZE - 8 or num_frames == 0 == stated
+    sizes = [stated, num_frames * channels * pcm.num_bytes]
+    known = [num_bytes for num_bytes in sizes if 0 < num_bytes < SMALLEST_UNKNOWN_SIZE - 8]
+    promised = min(known) if known else (0 if _is_complete(stream, start) else available)
     damage = None
-    if promised > available and not unknown:
+    if promised > available:
         damage = f"truncated, {available} of {promised} bytes of audio are there; fetch it again"
-    num_bytes = available if unknown else min(promised, available)
-    return PcmDecoder(stream, pcm, container, rate, channels, start, num_bytes, damage, max(promised, num_bytes))
+    return PcmDecoder(stream, pcm, container, rate, channels, start, min(promised, available), damage, promised)
+
+
+def _is_complete(stream: BinaryIO, start: int) -> bool:
+    """Whether the size in front of all, which is written last, says that something stands behind the samples."""
+    stream.seek(4)
+    return start - 8 < int.from_bytes(stream.read(4), "big") < SMALLEST_UNKNOWN_SIZE
 
 
 def _read_common(chunk: bytes, compressible: bool, name: str) -> _Common:
