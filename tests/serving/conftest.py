@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
 import pytest
 import soundfile
 from numpy.typing import NDArray
+
+from serving.app import ServiceApp, create_app
+from serving.settings import ServingOptions
 
 START_SECONDS = 60.0
 MAX_BODY_BYTES = 2_000_000
@@ -144,3 +149,29 @@ def make_bytes() -> Callable[..., bytes]:
 def ten_seconds() -> bytes:
     """A 320 kB PCM16 WAV of 10 s at 16 kHz with a tone from 2 to 5 s."""
     return audio_bytes(tone(10, (2.0, 5.0)), subtype="PCM_16")
+
+
+Story = Callable[[httpx.AsyncClient, ServiceApp], Awaitable[None]]
+
+
+@pytest.fixture(scope="session")
+def ask_app(tiny_bundle: Path) -> Callable[..., None]:
+    """Let a story ask an application of its own, in this process, with these settings and a warm model."""
+
+    async def tell(story: Story, settings: ServingOptions) -> None:
+        app = create_app(settings)
+        engine = app.state.engine
+        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="http://test", timeout=30) as session:
+            try:
+                engine.start()
+                await asyncio.wrap_future(engine.loaded)
+                await story(session, app)
+            finally:
+                engine.close()
+
+    def ask(story: Story, **values: Any) -> None:
+        settings = {"bundle": tiny_bundle, "device": "cpu", "num_threads": 1, "request_log": False}
+        asyncio.run(tell(story, ServingOptions(**{**settings, **values})))
+
+    return ask
