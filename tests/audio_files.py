@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -38,7 +39,7 @@ def encoded_by_av(samples: NDArray[np.float32], form: str, codec: str, sample_ra
     with av.open(stream, "w", format=form) as container:
         track = container.add_stream(codec, rate=sample_rate, layout=layout)
         frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(channels), format="fltp", layout=layout)
-        frame.sample_rate, frame.pts = sample_rate, 0
+        frame.sample_rate, frame.pts, frame.time_base = sample_rate, 0, Fraction(1, sample_rate)
         fifo = av.audio.fifo.AudioFifo()
         for converted in av.AudioResampler(format=track.format, layout=layout, rate=sample_rate).resample(frame):
             fifo.write(converted)

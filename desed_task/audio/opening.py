@@ -70,16 +70,21 @@ def _decoder_of(stream: BinaryIO, container: str, name: str) -> Decoder:
         return open_aiff(stream, container, name)
     if container in _OF_PYAV:
         return PyavDecoder(stream, container, name)
-    if container in _OF_EITHER and _is_for_pyav(stream, container, name) and pyav_is_installed():
+    if container == "OGG":
+        return _ogg_decoder(stream, name)
+    if container == "MP3" and pyav_is_installed() and not states_its_length(stream, skip_id3(stream)):
         return PyavDecoder(stream, container, name)
     return _opened_by_either(stream, container, name)
 
 
-def _is_for_pyav(stream: BinaryIO, container: str, name: str) -> bool:
-    """Whether libsndfile would decode a part only, or more slowly."""
-    if container == "OGG":
-        return require_ogg_codec(stream, name) == "Opus" or is_chained(stream, size_of(stream))
-    return container == "MP3" and not states_its_length(stream, skip_id3(stream))
+def _ogg_decoder(stream: BinaryIO, name: str) -> Decoder:
+    codec, chained = require_ogg_codec(stream, name), is_chained(stream, size_of(stream))
+    if (codec == "Opus" or chained) and pyav_is_installed():
+        return PyavDecoder(stream, "OGG", name)
+    decoder = _opened_by_either(stream, "OGG", name)
+    if chained and decoder.damage is None:
+        decoder.damage = "holds several recordings one after another; decoding all needs the package av"
+    return decoder
 
 
 def _opened_by_either(stream: BinaryIO, container: str, name: str) -> Decoder:

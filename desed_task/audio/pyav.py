@@ -113,7 +113,7 @@ class PyavDecoder:
 
     def _decoded_frames(self) -> Iterator[Any]:
         """Frames that hold samples, up to the end or to the first fault, which is the recording's damage."""
-        last, rate = None, 0
+        last, rate, fault = None, 0, None
         try:
             for packet in self._packets:
                 if packet.size > _MAX_PACKET_BYTES:
@@ -126,9 +126,10 @@ class PyavDecoder:
                     if frame.samples:
                         yield frame
         except (self._av.FFmpegError, ValueError) as error:
-            self.damage = self.damage or _undecodable(error)
+            fault = _undecodable(error)
         if self.container == "AAC" and last is not None and _is_cut_off(bytes(last)):
-            self.damage = self.damage or "truncated, it breaks off in the middle of an AAC frame; fetch it again"
+            fault = "truncated, it breaks off in the middle of an AAC frame; fetch it again"
+        self.damage = self.damage or fault
 
     def _frames_of(self, packet: Any) -> list[Any]:
         """A packet decoded. A bad frame of MP3 is passed over, as libsndfile does: other things stand between them."""
