@@ -25,6 +25,7 @@ from serving.metrics import Metrics
 from serving.openapi import API_VERSION, ROUTES
 from serving.quotas import Quotas
 from serving.settings import ServingOptions
+from serving.tracing import build_tracer
 
 
 class ServiceApp(FastAPI):
@@ -46,18 +47,21 @@ class ServiceApp(FastAPI):
 def create_app(settings: ServingOptions) -> ServiceApp:
     """The application for `settings`; its engine is `app.state.engine`, started and closed with the application.
 
-    OptionsError when the file of keys cannot be read.
+    OptionsError when the file of keys cannot be read, or spans cannot be sent.
     """
     metrics = Metrics()
     engine = Engine(settings, metrics)
     keys = None if settings.keys_file is None else KeyRing.read(settings.keys_file)
-    services = Services(settings, engine, metrics, keys, Quotas())
+    tracer = build_tracer(settings.tracing_endpoint)
+    services = Services(settings, engine, metrics, keys, Quotas(), tracer)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         engine.start()
         yield
         engine.close()
+        if tracer is not None:
+            tracer.close()
 
     app = ServiceApp(
         services,
@@ -78,6 +82,7 @@ async def _refused(request: Request, error: Exception) -> Response:
     """What the framework, or a router that it holds, refuses."""
     request_id = getattr(request.state, "request_id", "")
     refusal = refusal_of(error, request.method, request.url.path, request_id)
+    request.state.problem_code = refusal.document["code"]
     response = Response(refusal.body, refusal.status, media_type=PROBLEM_JSON)
     response.raw_headers.extend(refusal.headers)
     return response

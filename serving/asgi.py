@@ -33,7 +33,7 @@ _WATCHED_AFTER_SECONDS = 0.05
 # Of a body that nobody wants: what is not worth a new connection, and what is read before the door is closed.
 _KEPT_ALIVE_BYTES = 1 << 20
 _DRAINED_BYTES = 64 << 20
-_DRAIN_SECONDS = 5.0
+_DRAIN_SECONDS, _DRAIN_IDLE_SECONDS = 5.0, 1.0
 
 # Ids that no other process gives, without asking for random numbers each time.
 _PROCESS_ID, _COUNTER = secrets.token_hex(8), itertools.count(secrets.randbits(24))
@@ -87,6 +87,8 @@ class Gate:
         self._services.metrics.request(call.route, call.method, status, seconds)
         if self._services.settings.request_log:
             write_request(call, status, seconds)
+        if self._services.tracer is not None:
+            self._services.tracer.record(call, status, seconds)
 
     async def _respond(self, call: Call, send: Send) -> int:
         """Answer a call; the status."""
@@ -175,8 +177,12 @@ class Gate:
                 message["headers"] = [*message.get("headers", []), *self._own_headers(call)]
             await send(message)
 
-        call.scope.setdefault("state", {})["request_id"] = call.id
-        await self._rest(call.scope, call.receive, send_with_id)
+        state = call.scope.setdefault("state", {})
+        state["request_id"] = call.id
+        try:
+            await self._rest(call.scope, call.receive, send_with_id)
+        finally:
+            call.code = state.get("problem_code")
         return status
 
 
@@ -245,9 +251,12 @@ def _ends(call: Call) -> tuple[bool, bool]:
 async def _drain(call: Call) -> None:
     """Read what the client still sends, within bounds of bytes and seconds, and forget it."""
     num_bytes = 0
+    loop = asyncio.get_running_loop()
+    end = loop.time() + _DRAIN_SECONDS
     try:
-        async with asyncio.timeout(_DRAIN_SECONDS):
+        async with asyncio.timeout_at(end) as patience:
             while num_bytes < _DRAINED_BYTES:
+                patience.reschedule(min(end, loop.time() + _DRAIN_IDLE_SECONDS))
                 message = await call.receive()
                 num_bytes += len(message.get("body", b""))
                 if message["type"] == "http.disconnect" or not message.get("more_body", False):

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from serving.quotas import Quotas
     from serving.recording import Timing
     from serving.settings import ServingOptions
+    from serving.tracing import Tracer
 
 Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
@@ -31,13 +32,14 @@ JSON = b"application/json"
 
 @dataclass
 class Services:
-    """What the routes of one application share. keys: None when anybody may ask."""
+    """What the routes of one application share. keys: None when anybody may ask; tracer: None without tracing."""
 
     settings: ServingOptions
     engine: Engine
     metrics: Metrics
     keys: KeyRing | None
     quotas: Quotas
+    tracer: Tracer | None = None
 
 
 @dataclass(slots=True)

@@ -4,7 +4,7 @@
     |-- decode -- queue -- inference
 
 The spans are written when a request is answered, from the times that the engine measured anyway; without the setting
-nothing of OpenTelemetry is imported. Of a long recording the three steps interleave; their spans then stand one after
+nothing here imports OpenTelemetry. Of a long recording the three steps interleave; their spans then stand one after
 the other and show the sums. Needs the extra [trace].
 """
 
@@ -12,18 +12,43 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from desed_task.errors import OptionsError
-
-if TYPE_CHECKING:
-    from serving.calls import Call
-    from serving.recording import Timing
 
 _SERVICE = "desed-task"
 _NANOSECONDS = 1_000_000_000
 # A collector that does not answer must not hold up the end of the server.
 _EXPORT_SECONDS = 2.0
+
+
+class Steps(Protocol):
+    """Where the time of a recording went, in seconds (`serving.recording.Timing`)."""
+
+    @property
+    def queue(self) -> float: ...
+    @property
+    def decode(self) -> float: ...
+    @property
+    def inference(self) -> float: ...
+    @property
+    def total(self) -> float: ...
+
+
+class Traced(Protocol):
+    """What is read of a request (`serving.calls.Call`)."""
+
+    headers: Mapping[bytes, bytes]
+    id: str
+    method: str
+    route: str
+    num_bytes: int
+    audio_seconds: float
+    container: str | None
+    code: str | None
+
+    @property
+    def timing(self) -> Steps | None: ...
 
 
 def build_tracer(endpoint: str | None) -> Tracer | None:
@@ -57,7 +82,7 @@ class Tracer:
         self._tracer = self._provider.get_tracer("serving")
         self._propagator = TraceContextTextMapPropagator()
 
-    def record(self, call: Call, status: int, seconds: float) -> None:
+    def record(self, call: Traced, status: int, seconds: float) -> None:
         """Write the spans of a request that was answered now and took `seconds`."""
         end = time.time_ns()
         parent = self._propagator.extract(_text_headers(call.headers))
@@ -78,7 +103,7 @@ class Tracer:
         """Send what is still there."""
         self._provider.shutdown()
 
-    def _record_steps(self, timing: Timing, context: Any, end: int) -> None:
+    def _record_steps(self, timing: Steps, context: Any, end: int) -> None:
         moment = end - round(timing.total * _NANOSECONDS)
         for name, seconds in (("decode", timing.decode), ("queue", timing.queue), ("inference", timing.inference)):
             span = self._tracer.start_span(name, context=context, start_time=moment)
@@ -91,7 +116,7 @@ def _text_headers(headers: Mapping[bytes, bytes]) -> dict[str, str]:
     return {name.decode("ascii"): headers[name].decode("latin-1") for name in names if name in headers}
 
 
-def _attributes(call: Call, status: int) -> dict[str, str | int | float]:
+def _attributes(call: Traced, status: int) -> dict[str, str | int | float]:
     attributes: dict[str, str | int | float] = {
         "http.request.method": call.method,
         "http.route": call.route,
