@@ -82,9 +82,10 @@ BASELINE, FEW_LABELS, EVALUATOR = "recipes/prepare_data.py", "benchmarks/few_lab
 SUBMISSION, TUNED, TAGGING = "--submission exp/demo", "exp/esc10_tuned", "confs/tagging/demo.yaml"
 TRAINING, ESC10_TAGGING = "benchmarks/training.py", "benchmarks/esc10_tagging.py"
 EMBEDDINGS, ESC10_FUSION = "recipes/extract_embeddings.py", "benchmarks/esc10_fusion.py"
+MIXTURES, ESC10_SIZES = "recipes/pack_lmdb.py", "benchmarks/esc10_sizes.py"
 BLOCKS_BELOW = (
     *(BASELINE, FEW_LABELS, EVALUATOR, SUBMISSION, TUNED, TAGGING, TRAINING, ESC10_TAGGING, EMBEDDINGS),
-    ESC10_FUSION,
+    *(ESC10_FUSION, MIXTURES, ESC10_SIZES),
 )
 TWO_FOLDS = {"recipes/tune_postprocessing.py": ["--folds", "2"]}  # there are four clips
 
@@ -277,6 +278,30 @@ def test_a_taggers_embeddings_as_in_the_readme(project: Path, shell: Shell, reco
     rows = json.loads((shell.folder / "docs" / "results" / "esc10_fusion.json").read_text())
     assert {"name", "value", "unit", "peer", "peer_value", "ratio", "machine"} <= set(rows[0])
     assert {row["system"] for row in rows} == {"without embeddings", "global", "aligned, gated"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("recordings", ["ESC10"])
+def test_mixtures_as_in_the_readme(project: Path, shell: Shell, recordings: str) -> None:
+    small = ["n_epochs=1", "weight_averaging.first_epoch=1", "schedule={name: constant}"]
+    keys = [*(f"training.{key}" for key in small), "model={name: resnet, depth: 10, width: 4}"]
+    sets = [word for key in keys for word in ("--set", key)]
+    shell.further = {
+        "recipes/generate_soundscapes.py": ["--set", "parts.train.num_scenes=40", "--set", "parts.test.num_scenes=20"],
+        "recipes/train_tagging.py": [*sets, "--set", "data.train.0.sampling.epoch_clips=32"],
+        "benchmarks.lmdb_reading": ["--size", "small", "--repeats", "1"],
+        ESC10_SIZES: ["--sizes", "20", "40", "--seeds", "2", *sets, "--set", "data.train.0.sampling.epoch_clips=32"],
+        "benchmarks/transfer.py": ["--epochs", "2", "--mixture_epochs", "1", "--seeds", "1", *sets[-2:]],
+    }
+    for line in [*block_with(project, MIXTURES), *block_with(project, ESC10_SIZES)]:
+        shell.run(line)
+    results = shell.folder / "docs" / "results"
+    for name, num_rows in {"lmdb_reading": 10, "esc10_sizes": 2, "transfer": 10}.items():
+        rows = json.loads((results / f"{name}.json").read_text())
+        assert len(rows) == num_rows
+        assert {"name", "value", "unit", "peer", "peer_value", "ratio", "machine"} <= set(rows[0])
+    assert "<svg" in (results / "esc10_sizes.svg").read_text()
+    assert list((shell.folder / "exp" / "mixtures_weights").glob("**/mAP=*_dprime=*.pth"))
 
 
 @pytest.mark.slow
