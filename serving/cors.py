@@ -27,7 +27,7 @@ class Cors:
         return (allowed, (b"access-control-expose-headers", _EXPOSED), (b"vary", b"Origin"))
 
     def preflight(self, method: str, request_headers: Mapping[bytes, bytes]) -> Headers | None:
-        """The headers that answer a browser's question before the request; None when this is no such question.
+        """What an answer to a browser's question before the request says besides; None when this is no such question.
 
         RequestError 403 for an origin that may not ask.
         """
@@ -36,7 +36,6 @@ class Cors:
         if not self._allows(request_headers.get(b"origin", b"")):
             raise RequestError(403, "origin_not_allowed", "pages of this origin may not ask; see cors_origins")
         return (
-            *self.headers(request_headers),
             (b"access-control-allow-methods", _METHODS),
             (b"access-control-allow-headers", _REQUEST_HEADERS),
             (b"access-control-max-age", b"600"),
