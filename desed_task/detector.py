@@ -11,13 +11,11 @@ own clock. A detector may be called from several threads at once.
 
 from __future__ import annotations
 
-import ctypes
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from desed_task.audio.reading import Waveform, read_waveform
@@ -26,21 +24,35 @@ from desed_task.clip_pooling import probabilities_of
 from desed_task.errors import BundleError, OptionsError
 from desed_task.events import Event
 from desed_task.graph_contract import INPUT_NAME, STRONG_NAME, WEAK_LOGITS_NAME, WEAK_NAME
+from desed_task.graph_runs import (
+    BoundRuns,
+    GraphRuns,
+    GraphShape,
+    Outputs,
+    PlainRuns,
+    bucket_of,
+    checked_buckets,
+    power_of_two_buckets,
+)
 from desed_task.hearing import DetectionOptions, Detections, Hearing, WindowScores, require_sound
 from desed_task.postprocessing.pipeline import build_postprocessing
 from desed_task.scores import Scores
+from desed_task.sessions import open_session
 
 __all__ = ["Detections", "Detector"]
 
 # Sums of float32 probabilities may pass 0 or 1 by rounding; anything farther is a model that gives no probabilities.
 _PROBABILITY_ROUNDING = 1e-6
+_Told = TypeVar("_Told")
 
 
 class Detector:
     """A bundle in an onnxruntime session.
 
-    device: `cpu`, `cuda:N` (BundleError where CUDA cannot be used), or `auto` (CUDA where it can be, else the CPU);
-    num_threads: of one call on the CPU (all cores when not given); max_batch: windows per call of the graph.
+    device: `cpu`, `cuda:N` (BundleError where CUDA cannot be used, unless `allow_cpu`), or `auto` (CUDA where it can
+    be, else the CPU); num_threads: of one call on the CPU (all cores when not given); max_batch: windows per call of
+    the graph; buckets: sizes to which batches are padded, the largest of them `max_batch` (CUDA: powers of two, CPU:
+    none, when not given); cuda_graphs: on CUDA, record the work of each bucket once and replay it.
     """
 
     def __init__(
@@ -55,21 +67,49 @@ class Detector:
     ) -> None:
         if max_batch < 1:
             raise OptionsError(f"max_batch {max_batch} must be at least 1")
+        sizes = None if buckets is None else checked_buckets(buckets, max_batch)
         self.bundle: Bundle = read_bundle(bundle_folder)
-        self._model = bundle_folder / MODEL_FILE
-        self._session = _open_session(self._model, device, num_threads)
         self.max_batch = max_batch
-        self.buckets: tuple[int, ...] = (max_batch,)
+        self._model = bundle_folder / MODEL_FILE
+        self._session = open_session(self._model, device, num_threads, cuda_graphs, allow_cpu)
+        self._shape = _graph_shape(self.bundle)
+        self._plain = PlainRuns(self._session, self._shape)
+        if sizes is None and self._session.on_cuda:
+            sizes = power_of_two_buckets(max_batch)
+        self._runs: GraphRuns = (
+            self._plain if sizes is None else self._told(BoundRuns, self._session, self._shape, sizes)
+        )
+        # The sizes to which batches are padded, ascending; empty where they are run as they are.
+        self.buckets: tuple[int, ...] = self._runs.buckets
         self._postprocessing = build_postprocessing(self.bundle.postprocessing, self.bundle.labels, self.bundle.grid)
 
     @property
     def provider(self) -> str:
         """The onnxruntime provider that runs the graph, such as CPUExecutionProvider."""
-        return str(self._session.get_providers()[0])
+        return self._session.provider
+
+    def bucket_of(self, num_windows: int) -> int:
+        """The size of the batch in which so many windows are run."""
+        return bucket_of(num_windows, self.buckets)
 
     def warm_up(self) -> None:
-        """Hear one silent window, so that the first recording is not slower than the next. BundleError if it cannot."""
-        self.scores(np.zeros(self.bundle.windowing.window_samples, dtype=np.float32))
+        """Run every bucket with silence, so that the first recording is not slower than the next.
+
+        BundleError when the graph cannot be run, or what it says does not fit its bundle.
+        """
+        silence = np.zeros((1, self._shape.window_samples), dtype=np.float32)
+        self._checked(self._told(self._plain.run, silence), 1)
+        if self._runs is not self._plain:
+            self._told(self._runs.warm_up)
+
+    def run(self, windows: NDArray[np.float32] | Sequence[Waveform]) -> WindowScores:
+        """1 to `max_batch` windows, (windows, window_samples) or one by one -> what the model says of each.
+
+        BundleError when the graph cannot be run, or what it says does not fit its bundle.
+        """
+        if not 1 <= len(windows) <= self.max_batch:
+            raise ValueError(f"{len(windows)} windows are not 1 to {self.max_batch}")
+        return self._checked(self._told(self._runs.run, windows), len(windows))
 
     def scores(self, waveform: Waveform) -> Scores:
         """(samples,) -> Scores on the recording's own clock.
@@ -97,11 +137,11 @@ class Detector:
         for block in blocks:
             waiting += hearing.feed(block)
             while len(waiting) >= self.max_batch:
-                hearing.said(self.run(np.stack(waiting[: self.max_batch])))
+                hearing.said(self.run(waiting[: self.max_batch]))
                 del waiting[: self.max_batch]
         waiting += hearing.end()
         for start in range(0, len(waiting), self.max_batch):
-            hearing.said(self.run(np.stack(waiting[start : start + self.max_batch])))
+            hearing.said(self.run(waiting[start : start + self.max_batch]))
         return hearing.result()
 
     def decide(self, scores: Scores, threshold: float | None = None) -> Detections:
@@ -120,80 +160,32 @@ class Detector:
         """The events of a recording in any format that `audio.read_waveform` decodes; AudioError otherwise."""
         return self.detect(read_waveform(path, self.bundle.sample_rate))
 
-    def run(self, windows: NDArray[np.float32]) -> WindowScores:
-        """(windows, window_samples), at most `max_batch` of them -> what the model says; BundleError when it cannot."""
-        bundle = self.bundle
-        shapes: dict[str, tuple[int, ...]] = {WEAK_NAME: (len(windows), len(bundle.labels))}
-        if bundle.has_frames:
-            shapes[STRONG_NAME] = (len(windows), bundle.windowing.window_frames, len(bundle.labels))
-        if bundle.has_logits:
-            shapes[WEAK_LOGITS_NAME] = shapes.pop(WEAK_NAME)
+    def _told(self, run: Callable[..., _Told], *arguments: Any) -> _Told:
+        """What a call that reaches onnxruntime gives; BundleError when that refuses."""
         try:
-            outputs = self._session.run(list(shapes), {INPUT_NAME: windows})
+            return run(*arguments)
         except Exception as error:  # onnxruntime's errors share no base class of their own
             raise BundleError(f"{self._model}: the graph cannot be run ({' '.join(str(error).split())})") from None
-        said = dict(zip(shapes, outputs, strict=True))
+
+    def _checked(self, said: Outputs, num_windows: int) -> WindowScores:
         for name, values in said.items():
-            if values.shape != shapes[name]:
-                raise BundleError(f"{self._model}: output {name!r} is {values.shape}, the bundle says {shapes[name]}")
-        if bundle.has_logits:
-            said[WEAK_NAME] = probabilities_of(said.pop(WEAK_LOGITS_NAME))
-        checked = {name: self._probabilities(name, values) for name, values in said.items()}
-        return WindowScores(checked.get(STRONG_NAME), checked[WEAK_NAME])
+            expected = (num_windows, *self._shape.outputs[name])
+            if values.shape != expected:
+                raise BundleError(f"{self._model}: output {name!r} is {values.shape}, the bundle says {expected}")
+        weak = probabilities_of(said[WEAK_LOGITS_NAME]) if WEAK_LOGITS_NAME in said else said[WEAK_NAME]
+        strong = self._probabilities(STRONG_NAME, said[STRONG_NAME]) if STRONG_NAME in said else None
+        return WindowScores(strong, self._probabilities(WEAK_NAME, weak))
 
     def _probabilities(self, name: str, values: NDArray[Any]) -> NDArray[Any]:
         lowest, highest = float(values.min()), float(values.max())
         if not (lowest >= -_PROBABILITY_ROUNDING and highest <= 1 + _PROBABILITY_ROUNDING):
             raise BundleError(f"{self._model}: output {name!r} reaches {lowest:g} to {highest:g}, not within [0, 1]")
-        return np.clip(values, 0.0, 1.0)
+        return values if lowest >= 0.0 and highest <= 1.0 else np.clip(values, 0.0, 1.0)
 
 
-def _open_session(model: Path, device: str, num_threads: int | None) -> Any:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = num_threads or 0
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    providers = _providers(device)
-    try:
-        # enable_fallback=0: a device that fails later is an error, not a silent change to the CPU.
-        session = onnxruntime.InferenceSession(str(model), options, providers=providers, enable_fallback=0)
-    except Exception as error:
-        if device == "auto" and len(providers) > 1:
-            return _open_session(model, "cpu", num_threads)
-        raise BundleError(f"{model}: onnxruntime cannot load it ({' '.join(str(error).split())})") from None
-    if device not in ("auto", "cpu") and session.get_providers()[0] != "CUDAExecutionProvider":
-        raise BundleError(
-            f"device {device}: onnxruntime fell back to the CPU; it needs the CUDA 13 and cuDNN 9 libraries and a "
-            "driver (`pip install onnxruntime-gpu[cuda,cudnn]`), or choose device cpu"
-        )
-    return session
-
-
-def _providers(device: str) -> list[Any]:
-    """What to ask of onnxruntime for `device`; OptionsError when it is not a device."""
-    kind, _, number = device.partition(":")
-    if device not in ("auto", "cpu", "cuda") and not (kind == "cuda" and number.isdigit()):
-        raise OptionsError(f"device {device!r} is not auto, cpu or cuda:N")
-    if device == "cpu" or (device == "auto" and _num_cuda_devices() == 0):
-        return ["CPUExecutionProvider"]
-    # CUDA libraries that were installed as packages are found only when they are loaded first.
-    onnxruntime.preload_dlls()
-    cuda = {
-        "device_id": int(number or 0),
-        # New shapes must not double the memory that is held, and the first call must not search for minutes.
-        "arena_extend_strategy": "kSameAsRequested",
-        "cudnn_conv_algo_search": "HEURISTIC",
-    }
-    return [("CUDAExecutionProvider", cuda), "CPUExecutionProvider"]
-
-
-def _num_cuda_devices() -> int:
-    """CUDA devices that the driver shows; 0 without a driver."""
-    try:
-        driver = ctypes.CDLL("libcuda.so.1")
-    except OSError:
-        return 0
-    count = ctypes.c_int(0)
-    if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0:
-        return 0
-    return count.value
+def _graph_shape(bundle: Bundle) -> GraphShape:
+    """The outputs that are asked for: frames if there are any; clip logits in the place of probabilities likewise."""
+    view, classes = bundle.windowing, len(bundle.labels)
+    outputs: dict[str, tuple[int, ...]] = {STRONG_NAME: (view.window_frames, classes)} if bundle.has_frames else {}
+    outputs[WEAK_LOGITS_NAME if bundle.has_logits else WEAK_NAME] = (classes,)
+    return GraphShape(INPUT_NAME, view.window_samples, outputs)

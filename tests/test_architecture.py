@@ -37,7 +37,8 @@ COLUMNS: Mapping[str, tuple[tuple[str, ...], ...]] = {
         ("views", "graph_contract", "postprocessing"),
         ("metrics",),
         ("submission", "bundle"),
-        ("hearing",),
+        ("hearing", "sessions"),
+        ("graph_runs",),
         ("detector",),
     ),
     "torch": (

@@ -18,8 +18,9 @@ import soundfile
 from numpy.typing import NDArray
 
 from desed_task.bundle import MANIFEST_FILE, read_bundle
-from desed_task.detector import Detector, _num_cuda_devices
+from desed_task.detector import Detector
 from desed_task.errors import AudioError, BundleError, OptionsError
+from desed_task.sessions import num_cuda_devices
 
 FRAME = 0.064
 
@@ -145,7 +146,7 @@ def test_a_device_that_is_none_is_refused(tiny_bundle: Path, device: str) -> Non
         Detector(tiny_bundle, device=device)
 
 
-@pytest.mark.skipif(_num_cuda_devices() > 0, reason="there is a CUDA device")
+@pytest.mark.skipif(num_cuda_devices() > 0, reason="there is a CUDA device")
 def test_cuda_that_cannot_be_had_is_refused_and_not_replaced(tiny_bundle: Path) -> None:
     with pytest.raises(BundleError, match="device cuda:0"):
         Detector(tiny_bundle, device="cuda:0")

@@ -113,7 +113,9 @@ def test_a_clip_is_heard_alike_alone_and_in_a_batch(exported: Path) -> None:
     waveform = hum_then_hiss()
     one_by_one = Detector(exported, device="cpu", num_threads=1, max_batch=1).scores(waveform)
     together = Detector(exported, device="cpu", num_threads=1, max_batch=8).scores(waveform)
+    padded = Detector(exported, device="cpu", num_threads=1, max_batch=8, buckets=[2, 8]).scores(waveform)
     np.testing.assert_allclose(one_by_one.frame_values, together.frame_values, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(one_by_one.frame_values, padded.frame_values, rtol=0, atol=1e-6)
 
 
 def test_the_same_call_gives_the_same_bits_with_any_number_of_threads(exported: Path) -> None:
