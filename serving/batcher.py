@@ -21,7 +21,6 @@ from threading import Thread
 from typing import Generic, Protocol, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from desed_task.audio.waveform import Waveform
 from desed_task.hearing import WindowScores
@@ -40,8 +39,8 @@ class Device(Protocol):
     def max_batch(self) -> int:
         """Windows of the largest batch."""
 
-    def run(self, windows: NDArray[np.float32]) -> WindowScores:
-        """(windows, window_samples) -> their scores."""
+    def run(self, windows: Sequence[Waveform]) -> WindowScores:
+        """Windows, each (window_samples,) -> their scores."""
 
 
 class Source(Protocol):
@@ -82,7 +81,6 @@ class Batcher(Generic[S]):
     def __init__(
         self,
         device: Device,
-        window_samples: int,
         ran: Callable[[Batch[S]], None],
         expired: Callable[[S], None],
         name: str = "device",
@@ -92,7 +90,6 @@ class Batcher(Generic[S]):
         self._expired = expired
         self._inbox: SimpleQueue[tuple[S, Sequence[Waveform]] | None] = SimpleQueue()
         self._turns: deque[S] = deque()
-        self._rows = np.zeros((device.max_batch, window_samples), dtype=np.float32)
         self._long_share = max(1, device.max_batch // _SHARE_OF_LONG_ONES)
         self._last_short = float("-inf")
         self._closed = False
@@ -173,34 +170,26 @@ class Batcher(Generic[S]):
 
     def _run(self, windows: list[Waveform], sources: list[S]) -> Batch[S]:
         began = time.monotonic()
-        rows = self._stacked(windows)
         errors: dict[int, Exception] = {}
         try:
-            scores = self._device.run(rows)
+            scores = self._device.run(windows)
         except Exception as error:
-            scores = self._run_singly(rows, error, errors)
+            scores = self._run_singly(windows, error, errors)
         return Batch(sources, scores, began, time.monotonic() - began, errors)
 
-    def _stacked(self, windows: list[Waveform]) -> NDArray[np.float32]:
-        if len(windows) == 1:
-            return windows[0][np.newaxis]
-        for row, window in zip(self._rows, windows, strict=False):
-            np.copyto(row, window)
-        return self._rows[: len(windows)]
-
-    def _run_singly(self, rows: NDArray[np.float32], error: Exception, errors: dict[int, Exception]) -> WindowScores:
-        """The scores of rows that failed together; `errors` receives those that fail alone, whose scores are zeros."""
-        if len(rows) == 1:
-            errors[0] = error
-            return WindowScores(None, np.zeros((1, 0), dtype=np.float32))
-        _log.warning("a batch of %d windows failed (%s); they are run one by one", len(rows), error)
+    def _run_singly(self, windows: list[Waveform], error: Exception, errors: dict[int, Exception]) -> WindowScores:
+        """The scores of windows that failed together; `errors` receives those that fail alone."""
         good: dict[int, WindowScores] = {}
-        for row in range(len(rows)):
+        if len(windows) == 1:
+            errors[0] = error
+            return _joined(good, 1)
+        _log.warning("a batch of %d windows failed (%s); they are run one by one", len(windows), error)
+        for row, window in enumerate(windows):
             try:
-                good[row] = self._device.run(rows[row : row + 1])
+                good[row] = self._device.run([window])
             except Exception as single_error:
                 errors[row] = single_error
-        return _joined(good, len(rows))
+        return _joined(good, len(windows))
 
 
 def _joined(good: dict[int, WindowScores], num_rows: int) -> WindowScores:

@@ -21,8 +21,10 @@ from typing import TYPE_CHECKING, BinaryIO
 from desed_task.errors import AudioError, AudioFormatError, AudioTooLongError
 from serving.admission import Admission, Ticket, overloaded
 from serving.backlog import Backlog
+from serving.decode_pool import DecodePool
 from serving.decoding import ThreadOpener
 from serving.errors import RequestError, draining, not_ready
+from serving.memory import keep_freed_memory
 from serving.models import Models, ServedModel
 from serving.pump import STEP_WINDOWS, Pump, Report, TooManyLongError
 from serving.recording import Heard, ListenRequest, Recording
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
 
 # A thread that has something to do lets the next one in after so long; at the usual 5 ms, a device whose batch takes
 # 3 ms would wait for the interpreter more than it works.
-_SWITCH_SECONDS = 0.0005
+_SWITCH_SECONDS = 0.001
 _DRAIN_POLL_SECONDS = 0.02
 # A device that has not come back by then hangs; its thread is a daemon.
 _LONGEST_BATCH_SECONDS = 30.0
@@ -51,6 +53,7 @@ class Engine:
             self._backlog, settings.max_queue_delay, settings.max_inflight_bytes, self._count_rejected
         )
         self._pump: Pump | None = None
+        self._decode_pool: DecodePool | None = None
         self._loader = ThreadPoolExecutor(1, "loader")
         self._reloading = asyncio.Lock()
         self._recordings: set[Recording] = set()
@@ -66,9 +69,12 @@ class Engine:
     def start(self) -> None:
         """Start the threads and begin to load the models; returns at once."""
         sys.setswitchinterval(_SWITCH_SECONDS)
+        keep_freed_memory()
         settings = self._settings
+        if settings.decode_isolation == "process":
+            self._decode_pool = DecodePool(settings)
         self._pump = Pump(
-            ThreadOpener(settings),
+            self._decode_pool or ThreadOpener(settings),
             self._tell_loop,
             settings.decode_threads,
             settings.long_threads,
@@ -97,6 +103,8 @@ class Engine:
             if not recording.future.done():
                 recording.future.set_exception(draining())
         self._pump.close()
+        if self._decode_pool is not None:
+            self._decode_pool.close()
         for model in self._models.alive():
             model.close()
         for model in self._models.alive():
@@ -188,6 +196,8 @@ class Engine:
     def _load(self) -> None:
         self.loaded.set_running_or_notify_cancel()
         try:
+            if self._decode_pool is not None:
+                self._decode_pool.start()
             for slot in self._models.slots():
                 model = self._models.load(slot)
                 if slot is None:

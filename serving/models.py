@@ -7,14 +7,14 @@ and those in progress end on the old one, which is closed after the last of them
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 from weakref import WeakSet
 
 import numpy as np
-from numpy.typing import NDArray
 
+from desed_task.audio.waveform import Waveform
 from desed_task.bundle import Bundle
 from desed_task.detector import Detector
 from desed_task.errors import OptionsError
@@ -34,9 +34,16 @@ _MOST_PLANS = 64
 class Listener(Protocol):
     """What a model does for the server: a `Detector`, or a simulated one."""
 
-    bundle: Bundle
-    max_batch: int
-    buckets: tuple[int, ...]
+    @property
+    def bundle(self) -> Bundle:
+        """Who the model is."""
+
+    @property
+    def max_batch(self) -> int:
+        """Windows of the largest batch."""
+
+    def bucket_of(self, num_windows: int) -> int:
+        """The size of the batch in which so many windows are run."""
 
     @property
     def provider(self) -> str:
@@ -45,8 +52,8 @@ class Listener(Protocol):
     def warm_up(self) -> None:
         """Make the first batch as fast as the next."""
 
-    def run(self, windows: NDArray[np.float32]) -> WindowScores:
-        """(windows, window_samples) -> their scores."""
+    def run(self, windows: Sequence[Waveform]) -> WindowScores:
+        """Windows, each (window_samples,) -> their scores."""
 
 
 class ServedModel:
@@ -77,22 +84,18 @@ class ServedModel:
         assert self._batcher is not None
         return self._batcher
 
-    def bucket_of(self, num_windows: int) -> int:
-        """The size that a batch of so many windows is filled up to."""
-        return next((size for size in self.detector.buckets if size >= num_windows), num_windows)
-
     def warm_up(self) -> None:
         """Warm the detector, and measure how many audio-seconds it hears per second in full batches."""
         self.detector.warm_up()
         windowing, rows = self.bundle.windowing, self.detector.max_batch
+        silence = np.zeros(windowing.window_samples, dtype=np.float32)
         start = time.monotonic()
-        self.detector.run(np.zeros((rows, windowing.window_samples), dtype=np.float32))
+        self.detector.run([silence] * rows)
         self.audio_speed = rows * windowing.window_seconds / max(time.monotonic() - start, 1e-4)
 
     def begin(self, ran: Callable[[Batch[Recording]], None], expired: Callable[[Recording], None]) -> None:
         """Start the device thread."""
-        samples = self.bundle.windowing.window_samples
-        self._batcher = Batcher(self.detector, samples, ran, expired, name=f"device-{self.id}")
+        self._batcher = Batcher(self.detector, ran, expired, name=f"device-{self.id}")
 
     def new_hearing(self, options: DetectionOptions) -> Hearing:
         """For one more recording; OptionsError when the options do not fit the classes."""

@@ -240,7 +240,7 @@ class Pump:
                 self._said(recording, rows, batch, report)
         if self._metrics is not None:
             model, num_rows = batch.sources[0].model, len(batch.sources)
-            self._metrics.batch(model.id, num_rows, model.bucket_of(num_rows), batch.seconds)
+            self._metrics.batch(model.id, num_rows, model.detector.bucket_of(num_rows), batch.seconds)
         return report
 
     def _said(self, recording: Recording, rows: list[int], batch: Batch[Recording], report: Report) -> None:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import ctypes
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from desed_task.audio.waveform import Waveform
 from desed_task.bundle import read_bundle
 from desed_task.hearing import WindowScores
 
@@ -29,7 +30,7 @@ class SimulatedDetector:
     def __init__(self, bundle_folder: Path, max_batch: int, base_ms: float, row_ms: float) -> None:
         self.bundle = read_bundle(bundle_folder)
         self.max_batch = max_batch
-        self.buckets: tuple[int, ...] = tuple(range(1, max_batch + 1))
+        self.buckets: tuple[int, ...] = ()
         self._base_seconds, self._row_seconds = base_ms / 1000, row_ms / 1000
         classes, view = len(self.bundle.labels), self.bundle.windowing
         self._weak = np.zeros((max_batch, classes), dtype=np.float32)
@@ -41,8 +42,12 @@ class SimulatedDetector:
     def warm_up(self) -> None:
         """Nothing gets faster."""
 
-    def run(self, windows: NDArray[np.float32]) -> WindowScores:
-        """(windows, window_samples) -> zeros, after the time that they would take."""
+    def bucket_of(self, num_windows: int) -> int:
+        """Batches are run as they are."""
+        return num_windows
+
+    def run(self, windows: Sequence[Waveform]) -> WindowScores:
+        """Windows -> zeros, after the time that they would take."""
         until = time.monotonic() + self._base_seconds + self._row_seconds * len(windows)
         if not self._slack_is_set:  # in the thread that runs
             self._slack_is_set = True
