@@ -14,6 +14,7 @@ from typing import Any
 
 import httpx
 import pytest
+import yaml
 
 from desed_task.errors import DesedTaskError, OptionsError
 from desed_task.options import read_options
@@ -139,6 +140,8 @@ def test_settings_that_cannot_be_are_refused(arguments: list[str], message: str)
         serve(arguments)
 
 
-def test_the_conf_of_the_repository_holds_the_defaults(project: Path) -> None:
-    settings = read_options(project / "confs" / "serving.yaml", ServingOptions, ["bundle=somewhere"])
+def test_the_conf_of_the_repository_holds_all_settings_with_their_defaults(project: Path) -> None:
+    conf = project / "confs" / "serving.yaml"
+    settings = read_options(conf, ServingOptions, ["bundle=somewhere"])
     assert settings == ServingOptions(bundle=Path("somewhere"))
+    assert yaml.safe_load(conf.read_text(encoding="utf-8")).keys() == ServingOptions.model_fields.keys() - {"bundle"}
