@@ -281,6 +281,7 @@ def test_a_taggers_embeddings_as_in_the_readme(project: Path, shell: Shell, reco
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # fourteen trainings, if short ones
 @pytest.mark.parametrize("recordings", ["ESC10"])
 def test_mixtures_as_in_the_readme(project: Path, shell: Shell, recordings: str) -> None:
     small = ["n_epochs=1", "weight_averaging.first_epoch=1", "schedule={name: constant}"]
