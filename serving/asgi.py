@@ -1,13 +1,14 @@
 """Gate: the one layer between the server and the routes. Ids, keys, refusals, metrics and the log are its business.
 
 A path of the table goes straight to its endpoint; what no route has goes on to the framework, whose own refusals become
-problem documents too. A request that is refused before its body was read is answered at once; then what the client
-still sends is read for a while and thrown away, since a closed door would make many a client miss the answer.
+problem documents too. A request that is refused before its body was read is answered at once; a small rest of the body
+is read over, before a larger one the connection ends (gently: `connections` lets the client see its answer).
 """
 
 from __future__ import annotations
 
 import asyncio
+import http
 import itertools
 import re
 import secrets
@@ -30,10 +31,8 @@ _COUNTED_HERE = {"quota_exceeded", "not_ready", "draining", "key_missing", "key_
 _PROBLEM_TYPE = PROBLEM_JSON.encode("ascii")
 # A client that leaves is looked for when its answer takes longer than this; a task for each request would cost more.
 _WATCHED_AFTER_SECONDS = 0.05
-# Of a body that nobody wants: what is not worth a new connection, and what is read before the door is closed.
+# Of a body that nobody wants: what is read over, since a new connection would cost as much.
 _KEPT_ALIVE_BYTES = 1 << 20
-_DRAINED_BYTES = 64 << 20
-_DRAIN_SECONDS, _DRAIN_IDLE_SECONDS = 5.0, 1.0
 
 # Ids that no other process gives, without asking for random numbers each time.
 _PROCESS_ID, _COUNTER = secrets.token_hex(8), itertools.count(secrets.randbits(24))
@@ -141,25 +140,20 @@ class Gate:
         return Answer(refusal.body, _PROBLEM_TYPE, refusal.status, tuple(refusal.headers))
 
     async def _send(self, call: Call, answer: Answer, send: Send) -> None:
-        lingers, closes = _ends(call)
         headers = [(b"content-type", answer.media_type), *self._own_headers(call), *answer.headers]
-        if closes:
+        if _must_close(call, answer.status):
             headers.append((b"connection", b"close"))
         start: Message = {"type": "http.response.start", "status": answer.status, "headers": headers}
         if isinstance(answer.body, bytes):
             if answer.status != 204:
                 headers.append((b"content-length", b"%d" % len(answer.body)))
             await send(start)
-            await send({"type": "http.response.body", "body": answer.body, "more_body": lingers})
+            await send({"type": "http.response.body", "body": answer.body, "more_body": False})
         else:
             await send(start)
             for piece in answer.body:
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
                 await asyncio.sleep(0)
-            if not lingers:
-                await send({"type": "http.response.body", "body": b"", "more_body": False})
-        if lingers:
-            await _drain(call)
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     def _own_headers(self, call: Call) -> Headers:
@@ -234,32 +228,12 @@ def _request_id(headers: Mapping[bytes, bytes]) -> str:
     return f"{_PROCESS_ID}{next(_COUNTER):08x}"
 
 
-def _ends(call: Call) -> tuple[bool, bool]:
-    """After an answer: whether what the client still sends is read, and whether the connection is then closed."""
+def _must_close(call: Call, status: int) -> bool:
+    """Whether the connection ends with this answer, since too much of the body is still to come."""
     if not call.has_unread_body:
-        return False, False
+        return False
     claimed = call.claimed_bytes
-    if not call.linger:
-        return False, True
     # A client that waits to be told to go on will not send the rest, and the next request would be taken for it.
-    waits = call.headers.get(b"expect", b"").lower() == b"100-continue" and call.num_bytes == 0
-    if claimed is not None and claimed - call.num_bytes <= _KEPT_ALIVE_BYTES and not waits:
-        return False, False  # the server itself reads over it
-    return True, True
-
-
-async def _drain(call: Call) -> None:
-    """Read what the client still sends, within bounds of bytes and seconds, and forget it."""
-    num_bytes = 0
-    loop = asyncio.get_running_loop()
-    end = loop.time() + _DRAIN_SECONDS
-    try:
-        async with asyncio.timeout_at(end) as patience:
-            while num_bytes < _DRAINED_BYTES:
-                patience.reschedule(min(end, loop.time() + _DRAIN_IDLE_SECONDS))
-                message = await call.receive()
-                num_bytes += len(message.get("body", b""))
-                if message["type"] == "http.disconnect" or not message.get("more_body", False):
-                    return
-    except TimeoutError:
-        return
+    waits = call.num_bytes == 0 and call.headers.get(b"expect", b"").lower() == b"100-continue"
+    too_slow = status == http.HTTPStatus.REQUEST_TIMEOUT
+    return claimed is None or waits or too_slow or claimed - call.num_bytes > _KEPT_ALIVE_BYTES

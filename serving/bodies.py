@@ -134,7 +134,6 @@ class _Pace:
             if not self._too_slow or self._task is None:
                 raise
             self._task.uncancel()
-            self._call.linger = False
             raise RequestError(
                 408,
                 "body_too_slow",

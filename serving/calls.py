@@ -57,9 +57,8 @@ class Call:
     path_values: Mapping[str, str] = field(default_factory=dict)
     key: ApiKey | None = None
     start: float = field(default_factory=time.monotonic)
-    # Whether the last byte of its body was read, and whether a client that still sends one is listened to.
+    # Whether the last byte of its body was read.
     body_ended: bool = False
-    linger: bool = True
     # What the log says.
     num_bytes: int = 0
     audio_seconds: float = 0.0
