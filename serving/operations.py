@@ -22,8 +22,9 @@ _REQUEST_HEADERS: list[Tree] = [
     {
         "name": "X-Request-ID",
         "in": "header",
-        "description": "a name for the request, which its answer and the log repeat; another is not taken over",
-        "schema": {"type": "string", "pattern": "^[A-Za-z0-9._:-]{1,128}$"},
+        "description": "a name for the request, which its answer and the log repeat: up to 128 letters, digits, ._:-; "
+        "in the place of any other the server makes one",
+        "schema": {"type": "string"},
     },
 ]
 _DEADLINE: Tree = {

@@ -12,7 +12,7 @@ import math
 import time
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 from urllib.parse import parse_qsl
 
 from pydantic import Field, ValidationError
@@ -44,7 +44,7 @@ class ListenParameters(Options):
     thresholds: dict[str, float] | None = Field(
         None, description="thresholds of single classes: a JSON object, or repeated as thresholds=dog:0.4"
     )
-    labels: tuple[str, ...] | None = Field(
+    labels: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1)] | None = Field(
         None, description="the classes that are listed: a comma-separated or JSON list, or repeated; all when not given"
     )
     top_k: int | None = Field(None, ge=1, description="how many tags are listed, those of the highest score")
@@ -129,7 +129,8 @@ def read_parameters(pairs: Sequence[tuple[str, str]]) -> ListenParameters:
     try:
         parameters = ListenParameters.model_validate(tree)
     except ValidationError as error:
-        faults += [(_name(fault["loc"]), _sentence(fault)) for fault in error.errors()]
+        first = {_name(fault["loc"]): _sentence(fault) for fault in reversed(error.errors())}
+        faults += list(reversed(first.items()))
     if faults:
         raise bad_parameters(faults)
     return parameters
