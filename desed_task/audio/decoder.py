@@ -19,6 +19,8 @@ from desed_task.errors import AudioError
 Frames = NDArray[np.float32]
 # Samples of a block over all channels: 1 MiB of float32.
 BLOCK_SAMPLES = 1 << 18
+# Floats that hold integers of 32 bits are below.
+_LOUDEST = 1e10
 
 
 class Decoder(Protocol):
@@ -54,8 +56,7 @@ def mono_blocks(
         limits.require_seconds(num_samples, decoder.sample_rate, name)
         limits.require_channels(block.shape[1], name)
         mono = _mean_of_channels(block)
-        if not np.isfinite(mono).all():
-            raise AudioError(f"{name}: holds NaN or infinite samples; export it again as PCM")
+        _require_numbers(mono, name)
         yield mono
     if limits.strict or num_samples == 0:
         refuse_damaged(decoder, name)
@@ -67,6 +68,15 @@ def refuse_damaged(decoder: Decoder, name: str) -> None:
     """AudioError when the recording is known not to be whole."""
     if decoder.damage is not None:
         raise AudioError(f"{name}: {decoder.damage}")
+
+
+def _require_numbers(mono: Waveform, name: str) -> None:
+    """AudioError for NaN and infinity, and for what becomes infinite when a front-end squares it."""
+    highest, lowest = mono.max(), mono.min()
+    if not (highest <= _LOUDEST and lowest >= -_LOUDEST):
+        if np.isfinite(mono).all():
+            raise AudioError(f"{name}: holds samples of {max(highest, -lowest):.1g}, full scale is 1; export it as PCM")
+        raise AudioError(f"{name}: holds NaN or infinite samples; export it again as PCM")
 
 
 def _mean_of_channels(block: Frames) -> Waveform:

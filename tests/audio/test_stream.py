@@ -133,6 +133,16 @@ def test_samples_that_are_no_numbers_are_refused_where_they_stand(value: float) 
         list(stream)
 
 
+@pytest.mark.parametrize("value", [3e38, -3e38])
+def test_samples_that_overflow_when_they_are_squared_are_refused(value: float) -> None:
+    samples = noise(1.0, 1)
+    samples[100] = value
+    with pytest.raises(AudioError, match=r"holds samples of 3e\+38, full scale is 1"):
+        list(open_stream(encoded(samples, subtype="FLOAT"), RATE))
+    samples[100] = 2.0**31
+    assert np.isfinite(heard(open_stream(encoded(samples, subtype="FLOAT"), RATE))).all()
+
+
 def test_what_overflows_when_channels_are_added_is_refused() -> None:
     data = encoded(np.full((100, 8), 3e38, np.float32), subtype="FLOAT")
     with pytest.raises(AudioError, match="NaN or infinite"):
