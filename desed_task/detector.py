@@ -43,6 +43,8 @@ __all__ = ["Detections", "Detector"]
 
 # Sums of float32 probabilities may pass 0 or 1 by rounding; anything farther is a model that gives no probabilities.
 _PROBABILITY_ROUNDING = 1e-6
+# More of them take memory there, and no less time.
+_WINDOWS_AT_ONCE_ON_CPU = 4
 _Told = TypeVar("_Told")
 
 
@@ -133,15 +135,16 @@ class Detector:
         AudioError when there is no sample, or one that is no sound; OptionsError when the options do not fit.
         """
         hearing = Hearing(self.bundle, options)
+        at_once = self.max_batch if self._session.on_cuda else min(self.max_batch, _WINDOWS_AT_ONCE_ON_CPU)
         waiting: list[Waveform] = []
         for block in blocks:
             waiting += hearing.feed(block)
-            while len(waiting) >= self.max_batch:
-                hearing.said(self.run(waiting[: self.max_batch]))
-                del waiting[: self.max_batch]
+            while len(waiting) >= at_once:
+                hearing.said(self.run(waiting[:at_once]))
+                del waiting[:at_once]
         waiting += hearing.end()
-        for start in range(0, len(waiting), self.max_batch):
-            hearing.said(self.run(waiting[start : start + self.max_batch]))
+        for start in range(0, len(waiting), at_once):
+            hearing.said(self.run(waiting[start : start + at_once]))
         return hearing.result()
 
     def decide(self, scores: Scores, threshold: float | None = None) -> Detections:

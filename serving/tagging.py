@@ -1,104 +1,65 @@
-"""The verb `desed-task tag FILE... --bundle DIR`: what recordings of any length hold, as a table, JSON or CSV.
+"""The verb `desed-task tag FILE... --bundle DIR`: what recordings of any length hold, in one of several forms.
 
-    table   a heading per file, then rank, score and class of its best tags
-    json    one object per line and file: file, duration (seconds), tags [{label, score}], and, when the bundle gives
-            frame scores, events [{label, onset, offset, score}] (seconds)
-    csv     file,rank,label,score
-
-Files are heard as the service hears them, without any of its HTTP. One that cannot be heard is a sentence on standard
-error; the others are tagged all the same, and the exit code is 2.
+Files are heard as the service hears them, without any of its HTTP: decoded block by block in a thread of their own,
+heard window by window, so that an hour takes no more memory than a minute. One that cannot be heard is a sentence on
+standard error; the others are tagged all the same, and the exit code is 2.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
-import io
-import json
 import sys
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import closing, contextmanager
+from itertools import groupby
 from pathlib import Path
-from typing import NamedTuple
 
 from tqdm import tqdm
 
 from desed_task.audio.containers import find_recordings
-from desed_task.audio.reading import AudioInfo, Waveform, read_recording
-from desed_task.command_line import RecipeParser, show, whole_number
+from desed_task.audio.waveform import AudioInfo, Waveform
+from desed_task.command_line import show
 from desed_task.detector import Detector
-from desed_task.errors import AudioError
-from desed_task.events import Event
+from desed_task.errors import AudioError, EventTableError
+from desed_task.formats.whole_files import write_text
+from desed_task.hearing import DetectionOptions, Hearing
+from serving.blocks_ahead import Ended, Opened, Step, decoded_ahead
+from serving.tag_arguments import OTHER_CLASSES, detection_options, parser, place_of, require_places
+from serving.tag_formats import FORMATS, TagFormat, TaggedFile
 
-# Recordings decoded while another is heard.
-_DECODED_AHEAD = 2
-
-
-@dataclass(frozen=True)
-class TaggedFile:
-    """What is said of one file. duration: seconds; tags: (label, score), best first; events: None without frames."""
-
-    file: str
-    duration: float
-    tags: tuple[tuple[str, float], ...]
-    events: tuple[Event, ...] | None
-
-
-class _Format(NamedTuple):
-    """How results are written: what stands above them, and the text of one file, both with their line breaks."""
-
-    heading: str
-    text: Callable[[TaggedFile], str]
+# From which score on a recording has a class, where no threshold says it.
+_PRESENT = 0.5
+Sink = Callable[[Path, str], object]
 
 
 def tag(argv: Sequence[str]) -> int:
     """Tag every file; 0, or 2 when one of them could not be heard."""
-    arguments = _parser().parse_args(argv)
+    arguments = parser().parse_args(argv)
+    options = detection_options(arguments)
     detector = Detector(arguments.bundle, arguments.device, arguments.num_threads)
+    Hearing.plan(detector.bundle, options)  # refuses classes that the bundle does not know
+    form = FORMATS[arguments.format]
     files, refusals = _find_files(arguments.files)
-    form = _FORMATS[arguments.format]
-    with _output(arguments.output) as write, _progress(len(files), arguments.output) as progress:
-        write(form.heading)
-        for file, recording in _decoded(files, detector.bundle.sample_rate):
+    require_places(arguments, form, files, detector.bundle.has_frames)
+    heading = form.heading if detector.bundle.has_frames else form.heading_of_tags
+    with (
+        _sink(arguments, form, heading) as write,
+        _Progress(len(files), arguments.output or arguments.output_dir) as bar,
+    ):
+        for file, recording in _recordings(files, detector.bundle.sample_rate, bar):
             try:
-                write(form.text(_tagged(detector, file, recording.result(), arguments.top_k, arguments.threshold)))
-            except AudioError as error:
+                write(file, form.text(_tagged(detector, file, recording, options, arguments.top_k)))
+            except (AudioError, EventTableError) as error:
                 refusals.append(error)
-                progress.write(f"error: {error}", file=sys.stderr)
-            progress.update()
+                bar.say(f"error: {error}")
+            bar.next_file()
     return 2 if refusals else 0
 
 
-def _parser() -> RecipeParser:
-    parser = RecipeParser(prog="desed-task tag", description="Say what recordings hold.")
-    parser.add_argument("files", type=Path, nargs="+", metavar="FILE", help="recordings, or folders of them")
-    parser.add_argument("--bundle", type=Path, required=True, help="folder of the bundle")
-    parser.add_argument("--top_k", type=whole_number(1), default=10, help="how many tags of a file are listed")
-    parser.add_argument("--threshold", type=_score, help="list only scores above this, and such events")
-    parser.add_argument("--format", choices=sorted(_FORMATS), default="table", help="json: one object per line")
-    parser.add_argument("--output", type=Path, help="file to write instead of the screen; an older one is replaced")
-    parser.add_argument("--device", default="auto", help="auto, cpu or cuda:N")
-    parser.add_argument("--num_threads", type=whole_number(1), help="threads on the CPU (all cores)")
-    return parser
-
-
-def _score(text: str) -> float:
-    try:
-        score = float(text)
-    except ValueError:
-        score = -1.0
-    if not 0.0 <= score <= 1.0:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 1")
-    return score
-
-
-def _find_files(places: Sequence[Path]) -> tuple[list[Path], list[AudioError]]:
+def _find_files(places: Sequence[Path]) -> tuple[list[Path], list[AudioError | EventTableError]]:
     """The recordings at `places`, each once, and what is wrong with folders, which is said at once."""
     files: dict[Path, None] = {}
-    refusals = []
+    refusals: list[AudioError | EventTableError] = []
     for place in places:
         try:
             files.update(dict.fromkeys(find_recordings(place) if place.is_dir() else [place]))
@@ -108,79 +69,106 @@ def _find_files(places: Sequence[Path]) -> tuple[list[Path], list[AudioError]]:
     return list(files), refusals
 
 
-def _decoded(files: Sequence[Path], sample_rate: int) -> Iterator[tuple[Path, Future[tuple[Waveform, AudioInfo]]]]:
-    """Each file with its decoded recording, or with the AudioError of it; the next ones are decoded meanwhile."""
-    ahead: deque[tuple[Path, Future[tuple[Waveform, AudioInfo]]]] = deque()
-    with ThreadPoolExecutor(1) as pool:
-        for file in files:
-            ahead.append((file, pool.submit(read_recording, file, sample_rate)))
-            if len(ahead) > _DECODED_AHEAD:
-                yield ahead.popleft()
-        while ahead:
-            yield ahead.popleft()
+class _Recording:
+    """The blocks of one recording. `info` is there when they have all come; AudioError when they cannot."""
+
+    def __init__(self, steps: Iterator[Step], sample_rate: int, progress: _Progress) -> None:
+        self._steps, self._sample_rate, self._progress = steps, sample_rate, progress
+        self.info: AudioInfo | None = None
+
+    def __iter__(self) -> Iterator[Waveform]:
+        claimed = None
+        for _, what in self._steps:
+            if isinstance(what, Opened):
+                claimed = what.claimed_seconds
+            elif isinstance(what, Ended):
+                if isinstance(what.outcome, AudioError):
+                    raise what.outcome
+                self.info = what.outcome
+            else:
+                yield what
+                if claimed:
+                    self._progress.heard(len(what) / self._sample_rate / claimed)
 
 
-def _tagged(
-    detector: Detector, file: Path, recording: tuple[Waveform, AudioInfo], top_k: int, threshold: float | None
-) -> TaggedFile:
-    waveform, info = recording
-    scores = detector.scores(waveform)
-    heard = detector.decide(scores, threshold)
-    tags = heard.tags[:top_k] if threshold is None else [t for t in heard.tags if t[1] > threshold][:top_k]
+def _recordings(files: Sequence[Path], sample_rate: int, progress: _Progress) -> Iterator[tuple[Path, _Recording]]:
+    with closing(decoded_ahead(files, sample_rate)) as all_steps:
+        for file, steps in groupby(all_steps, key=lambda step: step.file):
+            yield file, _Recording(steps, sample_rate, progress)
+
+
+def _tagged(detector: Detector, file: Path, recording: _Recording, options: DetectionOptions, top_k: int) -> TaggedFile:
+    try:
+        heard = detector.hear(recording, options)
+    except AudioError as error:
+        # What is wrong with samples is said without a name.
+        raise AudioError(str(error).replace("audio: ", f"{file}: ", 1)) from None
+    assert recording.info is not None
+    asked = options.thresholds if isinstance(options.thresholds, dict) else {}
+    least = {label: asked.get(label, asked.get(OTHER_CLASSES)) for label, _ in heard.tags}
+    tags = [(label, score) for label, score in heard.tags if (limit := least[label]) is None or score > limit]
+    present = [label for label, score in tags if score > (_PRESENT if least[label] is None else 0.0)]
     # A name that is no UTF-8 must still be printed.
     name = str(file).encode("utf-8", "backslashreplace").decode("utf-8")
-    return TaggedFile(name, info.duration, tuple(tags), None if scores.frame_values is None else heard.events)
-
-
-def _table(tagged: TaggedFile) -> str:
-    lines = [f"{tagged.file}  {tagged.duration:.2f} s"]
-    lines += [f"{rank:5}  {score:.3f}  {label}" for rank, (label, score) in enumerate(tagged.tags, start=1)]
-    return "\n".join(lines) + "\n"
-
-
-def _json_line(tagged: TaggedFile) -> str:
-    document = {
-        "file": tagged.file,
-        "duration": tagged.duration,
-        "tags": [{"label": label, "score": score} for label, score in tagged.tags],
-    }
-    if tagged.events is not None:
-        document["events"] = [
-            {"label": event.event_label, "onset": event.onset, "offset": event.offset, "score": event.score}
-            for event in tagged.events
-        ]
-    return json.dumps(document, ensure_ascii=False) + "\n"
-
-
-def _csv_lines(tagged: TaggedFile) -> str:
-    stream = io.StringIO()
-    rows = [(tagged.file, rank, label, score) for rank, (label, score) in enumerate(tagged.tags, start=1)]
-    csv.writer(stream, lineterminator="\n").writerows(rows)
-    return stream.getvalue()
-
-
-_FORMATS = {
-    "table": _Format("", _table),
-    "json": _Format("", _json_line),
-    "csv": _Format("file,rank,label,score\n", _csv_lines),
-}
+    return TaggedFile(
+        name,
+        recording.info.duration,
+        recording.info.sample_rate,
+        tuple(tags[:top_k]),
+        heard.events if detector.bundle.has_frames else None,
+        tuple(present),
+    )
 
 
 @contextmanager
-def _output(path: Path | None) -> Iterator[Callable[[str], object]]:
-    """What writes a text: to standard output, or to a file that is there only when all is written."""
-    if path is None:
-        yield lambda text: show(text.removesuffix("\n")) if text else None
-        return
-    partial = path.with_name(f"{path.name}.partial")
-    try:
-        with partial.open("w", encoding="utf-8", newline="\n") as stream:
-            yield stream.write
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+def _sink(arguments: argparse.Namespace, form: TagFormat, heading: str) -> Iterator[Sink]:
+    """What takes the text of each file: standard output, a folder, or a file that is there only when all is written."""
+    if arguments.output_dir is not None:
+        arguments.output_dir.mkdir(parents=True, exist_ok=True)
+        yield lambda file, text: write_text(text, place_of(arguments.output_dir, file, form))
+    elif arguments.output is None:
+        if heading:
+            show(heading.removesuffix("\n"))
+        yield lambda _, text: show(text.removesuffix("\n")) if text else None
+    else:
+        partial = arguments.output.with_name(f"{arguments.output.name}.partial")
+        try:
+            with partial.open("w", encoding="utf-8", newline="\n") as stream:
+                stream.write(heading)
+                yield lambda _, text: stream.write(text)
+            partial.replace(arguments.output)
+        finally:
+            partial.unlink(missing_ok=True)
 
 
-def _progress(num_files: int, output: Path | None) -> tqdm[None]:
-    """A bar on the terminal, unless the results appear there."""
-    return tqdm(total=num_files, unit="file", disable=True if output is None and sys.stdout.isatty() else None)
+class _Progress:
+    """A bar on the terminal, unless the results appear there. It moves within long files too."""
+
+    def __init__(self, num_files: int, output: Path | None) -> None:
+        self._bar = tqdm(
+            total=num_files,
+            disable=True if output is None and sys.stdout.isatty() else None,
+            bar_format="{l_bar}{bar}| {n:.1f}/{total} files [{elapsed}<{remaining}]",
+        )
+        self._of_file = 0.0
+
+    def __enter__(self) -> _Progress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()
+
+    def heard(self, part: float) -> None:
+        """One more part of a file, by the length that its header claims."""
+        part = min(part, 1.0 - self._of_file)
+        self._of_file += part
+        self._bar.update(part)
+
+    def next_file(self) -> None:
+        """The file has ended."""
+        self._bar.update(1.0 - self._of_file)
+        self._of_file = 0.0
+
+    def say(self, text: str) -> None:
+        """A line on standard error, above the bar."""
+        self._bar.write(text, file=sys.stderr)

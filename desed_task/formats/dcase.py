@@ -32,6 +32,7 @@ from desed_task.scores import Scores
 from desed_task.timeline import FrameGrid
 
 STRONG_COLUMNS = ("filename", "onset", "offset", "event_label")
+WEAK_COLUMNS = ("filename", "event_labels")
 DETECTION_COLUMNS = ("event_label", "onset", "offset", "filename")
 _EMPTY_CELLS = {"", "nan", "NaN", "NA", "null"}
 
@@ -61,11 +62,18 @@ def read_strong(path: Path, labels: Collection[str] | None = None) -> EventTable
 
 def write_strong(table: EventTable, path: Path) -> None:
     """Write a table of events; a file without any has one row."""
-    rows = []
-    for filename, events in table.items():
-        rows += [(filename, _seconds(e.onset), _seconds(e.offset), e.event_label) for e in events]
-        rows += [] if events else [(filename, "", "", "")]
+    rows = [row for filename, events in table.items() for row in _strong_rows(filename, events)]
     _write(path, STRONG_COLUMNS, rows)
+
+
+def strong_text(filename: str, events: Sequence[Event]) -> str:
+    """The rows of one file in a table of events; EventTableError when its name cannot stand in one."""
+    return _text(_strong_rows(filename, events), filename)
+
+
+def _strong_rows(filename: str, events: Sequence[Event]) -> Sequence[Sequence[str]]:
+    rows = [(filename, _seconds(e.onset), _seconds(e.offset), e.event_label) for e in events]
+    return rows or [(filename, "", "", "")]
 
 
 def write_detections(table: EventTable, path: Path) -> None:
@@ -78,7 +86,7 @@ def write_detections(table: EventTable, path: Path) -> None:
 def read_weak(path: Path, labels: Collection[str] | None = None) -> dict[str, tuple[str, ...]]:
     """Read a table of tags, of the classes in `labels` where they are given: filename -> class names, in its order."""
     tags: dict[str, tuple[str, ...]] = {}
-    for row, cells in _rows(path, ("filename", "event_labels")):
+    for row, cells in _rows(path, WEAK_COLUMNS):
         filename = _filename(cells["filename"], path, row)
         if filename in tags:
             raise EventTableError(f"{path}, row {row}: {filename} stands twice")
@@ -93,11 +101,20 @@ def read_weak(path: Path, labels: Collection[str] | None = None) -> dict[str, tu
 
 def write_weak(tags: Mapping[str, Sequence[str]], path: Path) -> None:
     """Write a table of tags. EventTableError on a name with a comma, which the table could not tell from two."""
-    for filename, names in tags.items():
-        for name in names:
-            if "," in name:
-                raise EventTableError(f"{path}: class {name!r} of {filename} has a comma; rename it")
-    _write(path, ("filename", "event_labels"), [(filename, ",".join(names)) for filename, names in tags.items()])
+    rows = [_weak_row(filename, names, str(path)) for filename, names in tags.items()]
+    _write(path, WEAK_COLUMNS, rows)
+
+
+def weak_text(filename: str, names: Sequence[str]) -> str:
+    """The row of one file in a table of tags; EventTableError as `write_weak`."""
+    return _text([_weak_row(filename, names, filename)], filename)
+
+
+def _weak_row(filename: str, names: Sequence[str], place: str) -> tuple[str, str]:
+    for name in names:
+        if "," in name:
+            raise EventTableError(f"{place}: class {name!r} of {filename} has a comma; rename it")
+    return filename, ",".join(names)
 
 
 def read_filenames(path: Path) -> tuple[str, ...]:
@@ -291,10 +308,15 @@ def _write_text(path: Path, text: str) -> None:
 
 
 def _write(path: Path, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    lines = ["\t".join(columns)]
+    text = _text([columns, *rows], str(path))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _write_text(path, text)
+
+
+def _text(rows: Iterable[Sequence[str]], place: str) -> str:
+    lines = []
     for cells in rows:
         if any(char in cell for cell in cells for char in "\t\n\r"):
-            raise EventTableError(f"{path}: {cells} has a tab or a line break inside a cell; rename it")
-        lines.append("\t".join(cells))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _write_text(path, "\n".join(lines) + "\n")
+            raise EventTableError(f"{place}: {list(cells)} has a tab or a line break inside a cell; rename it")
+        lines.append("\t".join(cells) + "\n")
+    return "".join(lines)
