@@ -7,12 +7,13 @@ through the engine, so that they share batches with one another and with everybo
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
 from desed_task.audio.raw_pcm import raw_pcm_of
-from serving.answers import heard_document, json_answer
+from serving.answers import encode_json, heard_document
 from serving.asgi import while_connected
 from serving.calls import Answer, Call, Route
 from serving.errors import RequestError, refusal_of
@@ -41,7 +42,15 @@ async def batch(call: Call) -> Answer:
         hearings = asyncio.gather(*(_hear(call, part, request) for part in form.files))
         heard = await while_connected(call, _all(hearings))
     results = [_result(call, query, part, one) for part, one in zip(form.files, heard, strict=True)]
-    return json_answer({"id": call.id, "results": results})
+    return Answer(_pieces(call.id, results))
+
+
+def _pieces(request_id: str, results: list[dict[str, Any]]) -> Iterator[bytes]:
+    """The answer, a recording at a time: the events of all of them in one go would hold every thread up."""
+    yield b'{"id":' + encode_json(request_id) + b',"results":['
+    for number, result in enumerate(results):
+        yield (b"," if number else b"") + encode_json(result)
+    yield b"]}"
 
 
 async def _all(hearings: asyncio.Future[list[Heard | Exception]]) -> list[Heard | Exception]:

@@ -11,6 +11,7 @@ from them. Fields of transcriptions that mean nothing here (language, prompt, te
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import math
@@ -62,7 +63,8 @@ async def _hear_json(call: Call) -> tuple[ClassificationParameters, Reply]:
     query, deadline = read_query(call), read_deadline(call)
     with open_door(call, query) as ticket, Upload() as upload:
         body = await read_body(call, upload, ticket)
-        request, audio = _read_request(body if isinstance(body, bytes) else body.read())
+        # Of a large body it takes a while in which nobody else would be answered.
+        request, audio = await asyncio.to_thread(_read_request, body if isinstance(body, bytes) else body.read())
         heard = await hear(call, audio, build_request(call, query, None, deadline, ticket))
     return request.parameters or ClassificationParameters(), Reply(query, heard, "audio")
 
