@@ -1,11 +1,13 @@
 """FLAC, MP3 and Ogg by libsndfile; AU, W64 and CAF of one's own disk too.
 
-It is read in blocks and never asked to seek: soundfile seeks after each block of a seekable file, which fails on FLAC
-that does not state its length. What its header claims is compared with what was decoded, and used for nothing else.
+libsndfile reads a cut Ogg without a word (see ogg.py); of a cut FLAC or MP3 it says so while decoding. It is read in
+blocks and never asked to seek: soundfile seeks after each block of a seekable file, which fails on FLAC that does not
+state its length. What a header claims is compared with what was decoded, and used for nothing else.
 """
 
 from __future__ import annotations
 
+import re
 from typing import BinaryIO
 
 import numpy as np
@@ -13,11 +15,14 @@ import soundfile
 
 from desed_task.audio.decoder import Frames
 from desed_task.audio.mp3 import continues
-from desed_task.audio.truncation import find_truncation, find_truncation_in_log
+from desed_task.audio.wav import SMALLEST_UNKNOWN_SIZE
 from desed_task.errors import AudioError, AudioFormatError
 
 # libsndfile reports this length for streams that do not state one.
 _UNKNOWN_LENGTH = 1 << 62
+_LOGGED_SIZE = re.compile(r": (\d+) \(should be (\d+)\)")
+# Writers disagree on whether a size counts its own header.
+_LOGGED_SIZE_SLACK = 16
 _LOGS_SIZES = ("AU", "W64", "CAF")
 _SUBTYPES = {
     *("PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ALAW", "ULAW"),
@@ -35,9 +40,10 @@ class _ForwardOnly(soundfile.SoundFile):  # type: ignore[misc]
 class SoundfileDecoder:
     """Decodes a stream of a container that was looked at; see decoder.py."""
 
-    def __init__(self, stream: BinaryIO, container: str, name: str) -> None:
-        """AudioError when libsndfile cannot open it."""
-        self.damage = find_truncation(stream, container, name)
+    def __init__(self, stream: BinaryIO, container: str, name: str, damage: str | None = None) -> None:
+        """damage: what is known of it by now. AudioError when libsndfile cannot open it."""
+        self.damage = damage
+        stream.seek(0)
         try:
             self._recording = _ForwardOnly(stream)
         except soundfile.LibsndfileError as error:
@@ -46,7 +52,7 @@ class SoundfileDecoder:
             self.close()
             raise AudioFormatError(f"{name}: {self._recording.subtype} in {container} is not decoded; export it as PCM")
         if container in _LOGS_SIZES:
-            self.damage = find_truncation_in_log(self._recording.extra_info)
+            self.damage = _logged_truncation(self._recording.extra_info)
         self.container, self._stream = container, stream
         self.sample_rate: int = self._recording.samplerate
         self.channels: int = self._recording.channels
@@ -90,6 +96,14 @@ class SoundfileDecoder:
             return max(self._num_frames, int(self._recording.tell()))
         except soundfile.LibsndfileError:
             return self._num_frames
+
+
+def _logged_truncation(log: str) -> str | None:
+    """libsndfile reads a cut AU, W64 or CAF as if it were whole, but notes a size beyond the file's end in its log."""
+    for stated, actual in ((int(stated), int(actual)) for stated, actual in _LOGGED_SIZE.findall(log)):
+        if actual + _LOGGED_SIZE_SLACK < stated < SMALLEST_UNKNOWN_SIZE:
+            return f"truncated, {actual} of {stated} bytes are there; fetch it again"
+    return None
 
 
 def _undecodable(error: soundfile.LibsndfileError) -> str:

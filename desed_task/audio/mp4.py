@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterator
 from typing import BinaryIO
 
+from desed_task.audio.pcm import size_of
 from desed_task.errors import AudioError
 
 # 250,000 packets of 20 ms are 1.4 hours, whatever the file's size; beyond, 64 bytes each, 25 kbit/s.
@@ -23,8 +24,9 @@ _BOXES_OF_ANY_FILE, _BYTES_PER_BOX = 100_000, 256
 _TABLES = re.compile(rb"stsz|stz2|trun")
 
 
-def find_truncation_in_mp4(stream: BinaryIO, size: int, name: str) -> str | None:
+def survey_mp4(stream: BinaryIO, name: str) -> str | None:
     """What is missing at its end, or None. AudioError for an index that the file has no room for."""
+    size = size_of(stream)
     index, missing = _read_index(stream, size, name)
     num_packets = sum(_stated_packets(index, match.start()) for match in _TABLES.finditer(index))
     num_packets -= sum(_pcm_packets(track) for track in _tracks(index))

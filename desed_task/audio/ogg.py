@@ -48,11 +48,19 @@ def ogg_pages(stream: BinaryIO, size: int) -> Iterator[OggPage]:
         yield OggPage(bool(header[5] & _BEGINS_STREAM), body, position)
 
 
-def is_chained(stream: BinaryIO, size: int) -> bool:
-    """Whether one recording follows another (RFC 3533, 4), as those of internet radio do."""
-    pages = ogg_pages(stream, size)
-    next(pages, None)
-    return any(page.begins_stream for page in pages)
+def survey_ogg(stream: BinaryIO) -> tuple[bool, str | None]:
+    """Whether one recording follows another (RFC 3533, 4), as those of internet radio do; and what is missing.
+
+    The last page must be whole; other bytes after the pages are left alone. A file cut exactly between two pages looks
+    like the recording of a live stream, and is read as one. The stream is left at its start.
+    """
+    size, end, num_streams = size_of(stream), 0, 0
+    for page in ogg_pages(stream, size):
+        num_streams += page.begins_stream
+        end = page.end
+    stream.seek(0)
+    cut = "truncated, it breaks off in the middle of an Ogg page; fetch it again" if end > size else None
+    return num_streams > 1, cut
 
 
 def require_ogg_codec(stream: BinaryIO, name: str) -> str:

@@ -16,11 +16,12 @@ from desed_task.audio.decoder import Decoder, refuse_damaged
 from desed_task.audio.libsndfile import SoundfileDecoder
 from desed_task.audio.limits import DecodeLimits
 from desed_task.audio.mp3 import states_its_length
-from desed_task.audio.ogg import is_chained, require_ogg_codec
-from desed_task.audio.pcm import size_of
+from desed_task.audio.mp4 import survey_mp4
+from desed_task.audio.ogg import require_ogg_codec, survey_ogg
 from desed_task.audio.pyav import PyavDecoder, pyav_is_installed
 from desed_task.audio.records import open_recording
 from desed_task.audio.wav import open_wav
+from desed_task.audio.webm import survey_webm
 from desed_task.errors import AudioError, AudioFormatError
 
 _OF_PYAV = ("MP4", "WEBM", "AAC")
@@ -69,7 +70,8 @@ def _decoder_of(stream: BinaryIO, container: str, name: str) -> Decoder:
     if container == "AIFF":
         return open_aiff(stream, container, name)
     if container in _OF_PYAV:
-        return PyavDecoder(stream, container, name)
+        survey = {"MP4": survey_mp4, "WEBM": survey_webm}.get(container)
+        return PyavDecoder(stream, container, name, survey(stream, name) if survey is not None else None)
     if container == "OGG":
         return _ogg_decoder(stream, name)
     if container == "MP3" and pyav_is_installed() and not states_its_length(stream, skip_id3(stream)):
@@ -78,22 +80,22 @@ def _decoder_of(stream: BinaryIO, container: str, name: str) -> Decoder:
 
 
 def _ogg_decoder(stream: BinaryIO, name: str) -> Decoder:
-    codec, chained = require_ogg_codec(stream, name), is_chained(stream, size_of(stream))
+    codec = require_ogg_codec(stream, name)
+    chained, damage = survey_ogg(stream)
     if (codec == "Opus" or chained) and pyav_is_installed():
-        return PyavDecoder(stream, "OGG", name)
-    decoder = _opened_by_either(stream, "OGG", name)
-    if chained and decoder.damage is None:
-        decoder.damage = "holds several recordings one after another; decoding all needs the package av"
-    return decoder
+        return PyavDecoder(stream, "OGG", name, damage)
+    if chained and damage is None:
+        damage = "holds several recordings one after another; decoding all needs the package av"
+    return _opened_by_either(stream, "OGG", name, damage)
 
 
-def _opened_by_either(stream: BinaryIO, container: str, name: str) -> Decoder:
+def _opened_by_either(stream: BinaryIO, container: str, name: str, damage: str | None = None) -> Decoder:
     """libsndfile's decoder; PyAV's where libsndfile does not open what is, by its first bytes, FLAC, MP3 or Ogg."""
     try:
-        return SoundfileDecoder(stream, container, name)
+        return SoundfileDecoder(stream, container, name, damage)
     except AudioFormatError:
         raise
     except AudioError:
         if container not in _OF_EITHER or not pyav_is_installed():
             raise
-    return PyavDecoder(stream, container, name)
+    return PyavDecoder(stream, container, name, damage)

@@ -15,7 +15,6 @@ from typing import Any, BinaryIO, NoReturn
 import numpy as np
 
 from desed_task.audio.decoder import Frames
-from desed_task.audio.truncation import find_truncation
 from desed_task.errors import AudioError, AudioFormatError
 
 _FORMATS = {"MP4": "mp4", "WEBM": "webm", "AAC": "aac", "OGG": "ogg", "FLAC": "flac", "MP3": "mp3"}
@@ -46,11 +45,15 @@ def pyav_is_installed() -> bool:
 class PyavDecoder:
     """Decodes a stream of a container that was looked at; see decoder.py."""
 
-    def __init__(self, stream: BinaryIO, container: str, name: str) -> None:
-        """AudioFormatError for another codec, or without PyAV; AudioError when FFmpeg cannot open it."""
+    def __init__(self, stream: BinaryIO, container: str, name: str, damage: str | None = None) -> None:
+        """damage: what is known of it by now; FFmpeg says nothing of a file that breaks off.
+
+        AudioFormatError for another codec, or without PyAV; AudioError when FFmpeg cannot open it.
+        """
         self._av = _import_av(container, name)
         self.container, self._name = container, name
-        self.damage = find_truncation(stream, container, name)
+        self.damage = damage
+        stream.seek(0)
         try:
             self._opened = self._av.open(
                 stream,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import BinaryIO
 
+from desed_task.audio.pcm import size_of
 from desed_task.errors import AudioError
 
 _HEADER, _SEGMENT, _CLUSTER = 0x1A45DFA3, 0x18538067, 0x1F43B675
@@ -18,8 +19,9 @@ _MAX_KEPT_BYTES = 2 << 20
 _ELEMENTS_OF_ANY_FILE, _BYTES_PER_ELEMENT = 100_000, 32
 
 
-def find_truncation_in_webm(stream: BinaryIO, size: int, name: str) -> str | None:
+def survey_webm(stream: BinaryIO, name: str) -> str | None:
     """What is missing at its end, or None. AudioError for more metadata than is read."""
+    size = size_of(stream)
     position = kept = missing = 0
     for _ in range(max(_ELEMENTS_OF_ANY_FILE, size // _BYTES_PER_ELEMENT)):
         if position >= size:
