@@ -138,6 +138,7 @@ class Detector:
         at_once = self.max_batch if self._session.on_cuda else min(self.max_batch, _WINDOWS_AT_ONCE_ON_CPU)
         waiting: list[Waveform] = []
         for block in blocks:
+            require_sound(block)
             waiting += hearing.feed(block)
             while len(waiting) >= at_once:
                 hearing.said(self.run(waiting[:at_once]))

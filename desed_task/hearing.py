@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
-from desed_task.audio.reading import Waveform
+from desed_task.audio.waveform import Waveform
 from desed_task.bundle import Bundle
 from desed_task.decoding import EventDecoder
 from desed_task.errors import AudioError, OptionsError
@@ -36,8 +36,8 @@ from desed_task.postprocessing.running_median import MedianStream, filter_groupe
 from desed_task.scores import Scores
 from desed_task.window_cutter import WindowCutter
 
-# Integer-scaled float files reach 2^31; the square of more than this soon leaves float32.
-_LARGEST_SAMPLE = 2.0**32
+# Floats that hold integers of 32 bits are below; the square of far more leaves float32.
+_LARGEST_SAMPLE = 1e10
 
 
 class DetectionOptions(Options):
@@ -196,11 +196,11 @@ class Hearing:
         return self._cutter.num_samples
 
     def feed(self, block: Waveform) -> list[Waveform]:
-        """(samples,) float32 -> the windows that are now complete. AudioError when it is no sound.
+        """(samples,) float32 -> the windows that are now complete.
 
-        Windows may share memory with the block, which must not change any more.
+        The block is sound, as those of `audio.stream` are (else see `require_sound`), and does not change any more:
+        windows may share its memory.
         """
-        require_sound(block)
         return self._cutter.feed(block)
 
     def end(self) -> list[Waveform]:

@@ -98,11 +98,7 @@ def _recordings(files: Sequence[Path], sample_rate: int, progress: _Progress) ->
 
 
 def _tagged(detector: Detector, file: Path, recording: _Recording, options: DetectionOptions, top_k: int) -> TaggedFile:
-    try:
-        heard = detector.hear(recording, options)
-    except AudioError as error:
-        # What is wrong with samples is said without a name.
-        raise AudioError(str(error).replace("audio: ", f"{file}: ", 1)) from None
+    heard = detector.hear(recording, options)
     assert recording.info is not None
     asked = options.thresholds if isinstance(options.thresholds, dict) else {}
     least = {label: asked.get(label, asked.get(OTHER_CLASSES)) for label, _ in heard.tags}

@@ -86,6 +86,8 @@ TRAINING_PACKAGES = {
     *("torch", "torchaudio", "torchvision", "torchmetrics", "pytorch_lightning", "lightning", "codecarbon", "scipy"),
     *("librosa", "sklearn"),
 }
+TAG_VERB = "serving.tagging"
+HTTP_PACKAGES = {"fastapi", "starlette", "uvicorn", "h11", "httptools", "httpx", "multipart", "python_multipart"}
 
 PACKAGES = ("desed_task", "serving", "recipes")
 TOP_LEVEL = {
@@ -238,18 +240,33 @@ def without_torch(module: Module) -> bool:
     return column in ("values", "numpy", "serving")
 
 
-def check_serving_reach(modules: Modules) -> Iterator[str]:
-    """What serving reaches, step by step, holds nothing of the torch column or the roof."""
-    reached, waiting = set(), [name for name, module in modules.items() if module.package == "serving"]
+def reached_from(names: Iterable[str], modules: Modules) -> list[str]:
+    """The modules of ours that these reach step by step, themselves among them, sorted."""
+    reached: set[str] = set()
+    waiting = list(names)
     while waiting:
         name = waiting.pop()
         if name in reached or name not in modules:
             continue
         reached.add(name)
         waiting.extend(our_imports(modules[name], modules))
-    for name in sorted(reached):
+    return sorted(reached)
+
+
+def check_serving_reach(modules: Modules) -> Iterator[str]:
+    """What serving reaches, step by step, holds nothing of the torch column or the roof."""
+    for name in reached_from((name for name, module in modules.items() if module.package == "serving"), modules):
         if name.startswith("desed_task.") and FLOOR_OF.get(unit_of(name), ("",))[0] in ("torch", "roof"):
             yield f"serving reaches {name}"
+
+
+def check_tag_without_http(modules: Modules) -> Iterator[str]:
+    """What the verb `tag` reaches, step by step, imports nothing of HTTP."""
+    for name in reached_from([TAG_VERB], modules):
+        for package in sorted(
+            {imported.partition(".")[0] for imported in imports(modules[name], modules)} & HTTP_PACKAGES
+        ):
+            yield f"{TAG_VERB} reaches {name}, which imports {package}"
 
 
 def check_root_package(modules: Modules) -> Iterator[str]:
@@ -290,7 +307,7 @@ def check_top_level(names: Iterable[str]) -> Iterator[str]:
 
 CHECKS: tuple[Check, ...] = (
     *(check_placed, check_arrows, check_circles, check_third_party, check_serving_reach),
-    *(check_root_package, check_names, check_shape),
+    *(check_tag_without_http, check_root_package, check_names, check_shape),
 )
 
 
@@ -417,6 +434,13 @@ BROKEN: list[tuple[str, Check, str, str, str]] = [
         "import desed_task.batch",
         "serving reaches",
     ),
+    (
+        "the tag verb reaches HTTP",
+        check_tag_without_http,
+        "serving/tagging.py",
+        "def tag():\n    from serving import late",
+        "serving.tagging reaches serving.late, which imports fastapi",
+    ),
     ("a package that is not free", check_root_package, "desed_task/__init__.py", "import numpy", "must cost nothing"),
     ("a file named utils", check_names, "desed_task/metrics/utils.py", "", "after what it holds"),
     ("a vague verb", check_names, "desed_task/scores.py", "def get_scores(): ...", "scores.get_scores: use read_"),
@@ -445,6 +469,7 @@ def test_a_sound_tree_has_no_faults(check: Check, tmp_path: Path) -> None:
 def test_each_rule_bites(check: Check, file: str, source: str, fault: str, tmp_path: Path) -> None:
     docstring = "" if fault == "no docstring" else '"""D."""\n'
     tree = SOUND | {"desed_task/batch.py": '"""B."""\n', "serving/y.py": '"""Y."""\nimport desed_task.detector\n'}
+    tree |= {"serving/late.py": '"""L."""\nfrom fastapi.routing import APIRoute\n'}
     faults = list(check(plant(tmp_path, tree | {file: docstring + source + "\n"})))
     assert len(faults) == 1
     assert fault in faults[0]

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from desed_task.bundle import MANIFEST_FILE, read_bundle
 from desed_task.detector import Detector
 from desed_task.errors import AudioError, BundleError, OptionsError
+from desed_task.hearing import DetectionOptions
 from desed_task.sessions import num_cuda_devices
 
 FRAME = 0.064
@@ -103,12 +104,26 @@ def test_no_samples_are_no_events(detector: Detector) -> None:
     assert detector.detect(np.zeros(0, dtype=np.float32)) == []
 
 
+def test_blocks_are_heard_as_the_waveform(tiny_bundle: Path) -> None:
+    detector = Detector(tiny_bundle, device="cpu", num_threads=1, max_batch=2)
+    waveform = tone_in_silence(47, (2.0, 5.0), (8.0, 33.3))
+    heard = detector.hear(np.split(waveform, [0, 1, 16_000, 400_000]), DetectionOptions(frames=True))
+    scores = detector.scores(waveform)
+    assert scores.frame_values is not None and heard.frames is not None
+    np.testing.assert_allclose(heard.frames, scores.frame_values, rtol=0, atol=1e-6)
+    whole = detector.decide(scores)
+    assert (heard.events, heard.duration) == (whole.events, 47.0)
+    assert [score for _, score in heard.tags] == pytest.approx([score for _, score in whole.tags], abs=1e-6)
+
+
 @pytest.mark.parametrize("sample", [np.nan, np.inf, 3e38])
 def test_what_is_no_sound_is_refused(detector: Detector, sample: float) -> None:
     waveform = np.zeros(16000, dtype=np.float32)
     waveform[5] = sample
     with pytest.raises(AudioError, match="NaN, infinite or absurdly large"):
         detector.scores(waveform)
+    with pytest.raises(AudioError, match="NaN, infinite or absurdly large"):
+        detector.hear([np.zeros(16000, dtype=np.float32), waveform])
 
 
 def test_two_channels_are_refused(detector: Detector) -> None:

@@ -23,7 +23,7 @@ from desed_task.runs import tagging_command
 from desed_task.soundscapes.conf import SoundscapesOptions
 from desed_task.tagging import TaggingOptions
 from recipes import pack_lmdb
-from serving import tagging
+from serving import tag_arguments
 
 PAGES = ("taggers", "fsd50k", "gise51", "psla", "audioset", "own_data", "slurm")
 COUNTS = {"taggers": 11, "fsd50k": 9, "gise51": 20, "psla": 18, "audioset": 22, "own_data": 5}
@@ -57,7 +57,7 @@ def commands(page: str) -> Iterator[list[str]]:
 def parsed(words: list[str]) -> Any:
     """The arguments of a command line; SystemExit or OptionsError when it would be refused."""
     if words[:2] == ["desed-task", "tag"]:
-        return tagging._parser().parse_args(words[2:])
+        return tag_arguments.parser().parse_args(words[2:])
     python, script, *argv = words
     assert python == "python"
     assert script.startswith("recipes/")

