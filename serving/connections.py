@@ -55,6 +55,7 @@ class HttpConnection(HttpToolsProtocol):
         self.in_head = False
         self._lingers = False
         self._num_read = 0
+        self._running: RequestResponseCycle | None = None
         self._head_bytes = 0
         self._head_timer: asyncio.TimerHandle | None = None
         self._refusal = (400, "malformed_request", "this is not HTTP/1.1")
@@ -63,6 +64,9 @@ class HttpConnection(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._end_head()
         self._unset_keepalive_if_required()
+        if self._running is not None and not self._running.response_complete:
+            self._running.disconnected = True
+            self._running.message_event.set()
         super().connection_lost(exc)
 
     @property
@@ -101,10 +105,14 @@ class HttpConnection(HttpToolsProtocol):
         if self._num_read > MAX_HEAD_BYTES:
             self._check_head()
         super().on_headers_complete()
-        # The task of the request has not begun to run.
-        self.cycle.transport = cast(asyncio.Transport, _ClosesGently(self))
         if cast(Connections, self.server_state).draining:
             self.cycle.keep_alive = False
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        # Of requests that come at once, `cycle` is the first, and `self.cycle` the last.
+        self._running = cycle
+        cycle.transport = cast(asyncio.Transport, _ClosesGently(self, cycle))
+        super()._start_asgi_task(cycle, app)
 
     def begin_to_drain(self) -> None:
         """The answer to the request in progress is the last one of this connection."""
@@ -189,9 +197,9 @@ _LONG_HEAD = (431, "head_too_large", f"the request's line and headers exceed {MA
 class _ClosesGently:
     """The transport of a connection as one request sees it."""
 
-    def __init__(self, connection: HttpConnection) -> None:
+    def __init__(self, connection: HttpConnection, cycle: RequestResponseCycle) -> None:
         self._connection = connection
-        self._cycle = connection.cycle
+        self._cycle = cycle
         self.write = connection.transport.write
         self.is_closing = connection.transport.is_closing
 

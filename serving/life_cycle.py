@@ -20,7 +20,7 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
 
@@ -30,9 +30,11 @@ from desed_task.errors import DesedTaskError
 from serving.connections import Connections, HttpConnection, ServiceConfig, problem
 from serving.engine import Engine
 from serving.errors import RequestError
+from serving.listener import accept_waiting, stop_handshakes
 
 # Answers that are not finished when all requests in progress are: refusals that were being written.
 _LAST_SECONDS = 5.0
+_CLOSE_SECONDS = 1.0
 _POLL_SECONDS = 0.02
 
 _log = logging.getLogger("serving")
@@ -83,9 +85,7 @@ class ServiceServer(uvicorn.Server):
         self._say_goodbye()
         await asyncio.sleep(self._grace)
         await self._work_ends()
-        for listener in sockets or []:
-            await self._take_in_waiting(listener)
-        self._close_listeners(sockets or [])
+        await self._close_port(sockets or [])
         await self._connections_end()
         if self._reloading is not None:
             self._reloading.cancel()
@@ -102,42 +102,43 @@ class ServiceServer(uvicorn.Server):
     async def _work_ends(self) -> None:
         """No new work is taken; what began before is answered, or given up after `drain_seconds`."""
         drained = asyncio.ensure_future(self._engine.drain())
-        working = {*self._connections.tasks, drained}
-        _, late = await asyncio.wait(working, timeout=self._drain_seconds)
-        if late - {drained}:
-            _log.error("%d requests were given up: not done in %g s", len(late - {drained}), self._drain_seconds)
-        for task in late:
-            task.cancel()
+        _, late = await asyncio.wait({*self._connections.tasks, drained}, timeout=self._drain_seconds)
+        if late:
+            _log.error("%d requests were given up, not done in %g s", len(late - {drained}), self._drain_seconds)
+            drained.cancel()
+            for connection in self._http_connections():
+                connection.transport.abort()
 
-    async def _take_in_waiting(self, listener: socket.socket) -> None:
-        """Accept what the kernel has accepted for us; closing the port would cut it."""
-        loop = asyncio.get_running_loop()
-        with contextlib.suppress(OSError):
-            while True:
-                connection, _ = listener.accept()
-                connection.setblocking(False)
-                await loop.connect_accepted_socket(self._protocol, connection)
-
-    def _protocol(self) -> asyncio.Protocol:
-        return HttpConnection(self.config, self._connections, self.lifespan.state)
-
-    def _close_listeners(self, sockets: list[socket.socket]) -> None:
+    async def _close_port(self, sockets: list[socket.socket]) -> None:
+        """Take in everybody who has reached us, and nobody any more."""
+        for listener in sockets:
+            await stop_handshakes(listener)
+        waiting = [connection for listener in sockets for connection in accept_waiting(listener)]
         for server in self.servers:
             server.close()
         for listener in sockets:
             listener.close()
+        for connection in waiting:
+            await asyncio.get_running_loop().connect_accepted_socket(self._protocol, connection)
+
+    def _protocol(self) -> asyncio.Protocol:
+        return HttpConnection(self.config, self._connections, self.lifespan.state)
 
     async def _connections_end(self) -> None:
         """What still arrives is refused in peace; connections on which nothing happens are closed."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_LAST_SECONDS):
-                await asyncio.sleep(_POLL_SECONDS)
-                while any(connection.busy for connection in self._http_connections()):
-                    await asyncio.sleep(_POLL_SECONDS)
+        await asyncio.sleep(_POLL_SECONDS)
+        await self._wait_while(lambda: any(connection.busy for connection in self._http_connections()), _LAST_SECONDS)
         for connection in self._http_connections():
             connection.shutdown()
-        while self._connections.connections:
-            await asyncio.sleep(0)
+        await self._wait_while(lambda: bool(self._connections.connections), _CLOSE_SECONDS)
+        for connection in self._http_connections():
+            connection.transport.abort()  # its client does not read
+
+    async def _wait_while(self, unfinished: Callable[[], bool], seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while unfinished():
+                    await asyncio.sleep(_POLL_SECONDS)
 
     def _http_connections(self) -> list[HttpConnection]:
         return [one for one in self._connections.connections if isinstance(one, HttpConnection)]

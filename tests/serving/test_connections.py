@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
+import struct
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -113,3 +115,18 @@ def test_a_refused_client_that_sends_on_still_gets_its_answer(connect: Callable[
     connection.shutdown(socket.SHUT_WR)
     status, document = status_and_document(everything(connection))
     assert (status, document["code"]) == (413, "body_too_large")
+
+
+def test_clients_that_send_much_read_nothing_and_leave_are_no_failure(new_server: Callable[..., Any]) -> None:
+    server = new_server()
+    for _ in range(3):
+        with socket.socket() as deaf:
+            deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            deaf.connect(("127.0.0.1", server.port))
+            deaf.settimeout(0.3)
+            with contextlib.suppress(TimeoutError):
+                deaf.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n" * 1000)
+            deaf.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    server.process.terminate()
+    output, _ = server.process.communicate(timeout=20)
+    assert server.process.returncode == 0 and "Traceback" not in output

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import shutil
@@ -80,10 +81,10 @@ def test_it_stops_in_three_steps(new_server: Callable[..., Any], ten_seconds: by
 class Callers:
     """Clients with connections that they keep, each asking as fast as it is answered, until nobody listens."""
 
-    def __init__(self, port: int, body: bytes, count: int) -> None:
+    def __init__(self, port: int, body: bytes, count: int, keep: bool = True) -> None:
         self.answers: Counter[int] = Counter()
         self.lost: list[str] = []
-        self._port, self._body, self._lock = port, body, threading.Lock()
+        self._port, self._body, self._keep, self._lock = port, body, keep, threading.Lock()
         self._threads = [threading.Thread(target=self._call) for _ in range(count)]
         for thread in self._threads:
             thread.start()
@@ -104,6 +105,7 @@ class Callers:
                 closes = False
                 while not closes:
                     status, closes = post(connection, self._body)
+                    closes = closes or not self._keep
                     with self._lock:
                         self.answers[status] += 1
             except Exception as error:
@@ -155,6 +157,31 @@ def test_an_upload_that_never_ends_does_not_hold_it_for_ever(
         server.process.terminate()
         assert server.process.wait(timeout=10) == 0
         assert not upload.recv(65536).startswith(b"HTTP/1.1 200 ")
+
+
+def test_a_client_that_never_reads_does_not_hold_it_for_ever(new_server: Callable[..., Any]) -> None:
+    server = new_server("--set", "drain_grace_seconds=0", "--set", "drain_seconds=1")
+    with socket.socket() as deaf:
+        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        deaf.connect(("127.0.0.1", server.port))
+        deaf.settimeout(1)
+        with contextlib.suppress(TimeoutError):
+            deaf.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n" * 1000)
+        server.process.terminate()
+        assert server.process.wait(timeout=15) == 0
+
+
+def test_clients_with_a_connection_per_request_lose_nothing_either(
+    new_server: Callable[..., Any], ten_seconds: bytes
+) -> None:
+    # The system has accepted connections for the server that the server has not seen when it closes its port.
+    server = new_server("--set", "drain_grace_seconds=0.3")
+    callers = Callers(server.port, ten_seconds[:32044], count=8, keep=False)
+    time.sleep(0.5)
+    server.process.terminate()
+    assert server.process.wait(timeout=30) == 0
+    callers.wait()
+    assert callers.lost == [] and callers.answers[200] > 0
 
 
 def test_sighup_takes_a_new_model_and_keeps_the_old_one_when_it_cannot(
