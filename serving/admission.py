@@ -91,7 +91,8 @@ class Admission:
         self._arriving_seconds = 0.0
         self._looked_at = -math.inf
         self._promises: deque[tuple[float, float]] = deque()
-        self._promised_seconds = 0.0
+        self._promised_short = 0.0
+        self._promised_long: list[float] = []
         self._given_back_at = -math.inf
         self._bytes_per_second = Rate(_BYTES_PER_SECOND, _GUESS_SECONDS)
         self.inflight_bytes = 0
@@ -106,12 +107,13 @@ class Admission:
         if num_bytes and self.inflight_bytes and self.inflight_bytes + num_bytes > self._max_inflight_bytes:
             raise self._no_room_for(num_bytes)
         backlog = self._backlog
-        counted = backlog.counted(backlog.worth(num_bytes or 0) if seconds is None else seconds)
+        seconds = max(backlog.worth(num_bytes or 0) if seconds is None else seconds, backlog.window_seconds)
+        counted = backlog.counted(seconds)
         if not self._has_room(counted):
             self._forget_late_bodies()
             if not self._has_room(counted):
                 self._rejected("queue")
-                raise overloaded("the queue is full", self._wait_for(counted))
+                raise overloaded("the queue is full", self._wait_for(seconds))
         ticket = Ticket(self, self._clock(), backlog.window_seconds)
         self._tickets.add(ticket)
         self._arriving_seconds += ticket.counted
@@ -156,22 +158,29 @@ class Admission:
             if ticket.counted and ticket.admitted_at < now - self._max_queue_delay:
                 self.arrived(ticket)
 
-    def _wait_for(self, counted: float) -> float:
-        """Seconds until there is room for what counts so much, after all who were promised theirs."""
-        now = self._clock()
+    def _wait_for(self, seconds: float) -> float:
+        """Seconds until there is room for a recording of so many, after all who were promised theirs."""
+        backlog, now = self._backlog, self._clock()
         while self._promises and self._promises[0][0] <= now:
-            self._promised_seconds -= self._promises.popleft()[1]
-        if not self._promises:
-            self._promised_seconds = 0.0
-        speed = self._backlog.speed
-        before = self._arriving_seconds + self._promised_seconds
-        bound = self._max_queue_delay * speed - counted
-        wait = (self._backlog.seconds_until(max(bound, 0.0)) + before / speed) * _MARGIN
+            self._break_promise(self._promises.popleft()[1])
+        bound = self._max_queue_delay * backlog.speed - backlog.counted(seconds)
+        before = (self._arriving_seconds + self._promised_short) / backlog.speed
+        wait = (backlog.seconds_until(max(bound, 0.0), self._promised_long) + before) * _MARGIN
         if wait < _LONGEST_WAIT:
-            # Near enough in the order of their times: the sum of the promises grows until they come.
-            self._promises.append((now + wait, counted))
-            self._promised_seconds += counted
+            # Near enough in the order of their times: what is promised grows until they come.
+            self._promises.append((now + wait, seconds))
+            if backlog.counts_whole(seconds):
+                self._promised_short += seconds
+            else:
+                self._promised_long.append(seconds)
         return wait
+
+    def _break_promise(self, seconds: float) -> None:
+        """Its time has come, whether they come or not."""
+        if self._backlog.counts_whole(seconds):
+            self._promised_short = max(0.0, self._promised_short - seconds)
+        else:
+            self._promised_long.remove(seconds)
 
     def _no_room_for(self, num_bytes: int) -> RequestError:
         self._rejected("bytes")

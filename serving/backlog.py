@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -112,12 +112,16 @@ class Backlog:
         return place
 
     def expect(self, place: Place, seconds: float) -> None:
-        """So much of it is left to be heard, as far as is known now."""
+        """So much of it is left to be heard, as far as is known now; nothing of one that has left."""
+        if place not in self._places:
+            return
         place.remaining = max(seconds, self.window_seconds)
         self._count(place, self.counted(seconds))
 
     def heard(self, place: Place, num_windows: int) -> None:
-        """So many windows of it were heard."""
+        """So many windows of it were heard; of one that has left nothing is awaited."""
+        if place not in self._places:
+            return
         place.remaining = max(0.0, place.remaining - num_windows * self.window_seconds)
         self._count(place, min(place.remaining, self._windows_ahead * self.window_seconds))
 
@@ -137,13 +141,18 @@ class Backlog:
         if not self._places:
             self.queued_seconds = 0.0  # what rounding left
 
-    def seconds_until(self, bound: float) -> float:
-        """How long it will take until no more than `bound` seconds are queued."""
+    def counts_whole(self, seconds: float) -> bool:
+        """Whether a recording of so many seconds counts as many."""
+        return seconds <= self._windows_ahead * self.window_seconds
+
+    def seconds_until(self, bound: float, more: Sequence[float] = ()) -> float:
+        """How long it will take until no more than `bound` seconds are queued; more: recordings that join these."""
         now = self._clock()
         if now - self._looked_at > _LOOK_SECONDS:
             self._looked_at = now
             self._left = np.array([place.remaining for place in self._places])
-        return work_until(self._left, self._windows_ahead * self.window_seconds, bound) / self.speed
+        left = np.concatenate([self._left, more]) if more else self._left
+        return work_until(left, self._windows_ahead * self.window_seconds, bound) / self.speed
 
     def shortest_left(self) -> float:
         """How long it will take until the first of the recordings is heard."""

@@ -7,6 +7,7 @@ given up is not asked to stop: its socket is closed, and it ends.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
@@ -28,6 +29,10 @@ from serving.settings import ServingOptions
 _SILENT_SECONDS = 30
 # Whatever a library leaks ends with the process.
 _RECORDINGS_PER_DECODER = 1000
+
+
+class DecoderStoppedError(AudioError):
+    """The decoder ended in the middle of a recording: it crashed, was killed, or took too much."""
 
 
 class DecodePool:
@@ -73,15 +78,19 @@ class DecodePool:
             "raw": None if request.raw is None else asdict(request.raw),
             "cpu_seconds": settings.decode_cpu_seconds,
         }
-        decoder = self._take()
-        return ProcessStream(decoder, self._put_back, body, order)
+        decoder = self._take_idle()
+        if decoder is not None:
+            # One that waited may have died of something else, and this is when it shows.
+            with contextlib.suppress(DecoderStoppedError):
+                return ProcessStream(decoder, self._put_back, body, order)
+        return ProcessStream(self._new_decoder(), self._put_back, body, order)
 
-    def _take(self) -> Decoder:
+    def _take_idle(self) -> Decoder | None:
         while True:
             with self._lock:
-                decoder = self._idle.pop() if self._idle else None
-            if decoder is None:
-                return self._new_decoder()
+                if not self._idle:
+                    return None
+                decoder = self._idle.pop()
             if decoder.is_alive():
                 return decoder
             decoder.end()
@@ -195,9 +204,9 @@ class ProcessStream:
         self.claimed_seconds = described["claimed_seconds"]
         self.warnings = tuple(described["warnings"])
 
-    def _stopped(self) -> AudioError:
+    def _stopped(self) -> DecoderStoppedError:
         self.close()
-        return AudioError(f"{self._name}: the decoder stopped on this recording; convert it to WAV")
+        return DecoderStoppedError(f"{self._name}: the decoder stopped on this recording; convert it to WAV")
 
     def _error(self, content: bytes) -> Exception:
         told = json.loads(content)
