@@ -26,8 +26,9 @@ from serving.decoding import ThreadOpener
 from serving.errors import RequestError, draining, not_ready
 from serving.memory import keep_freed_memory
 from serving.models import Models, ServedModel
+from serving.progress import Recording
 from serving.pump import STEP_WINDOWS, Pump, Report, TooManyLongError
-from serving.recording import Heard, ListenRequest, Recording
+from serving.recording import Heard, ListenRequest
 from serving.settings import ServingOptions
 
 if TYPE_CHECKING:

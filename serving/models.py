@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Any, Protocol
 from weakref import WeakSet
 
 import numpy as np
@@ -23,9 +23,6 @@ from serving.batcher import Batch, Batcher
 from serving.errors import RequestError, not_ready
 from serving.settings import ServingOptions
 from serving.simulated import SimulatedDetector
-
-if TYPE_CHECKING:
-    from serving.recording import Recording
 
 # Options that differ from request to request must not pile up.
 _MOST_PLANS = 64
@@ -64,7 +61,7 @@ class ServedModel:
         self.detector = detector
         self.audio_speed = 0.0
         self._plans: dict[int, tuple[DetectionOptions, HearingPlan]] = {}
-        self._batcher: Batcher[Recording] | None = None
+        self._batcher: Batcher[Any] | None = None
         self._num_recordings = 0
         self._retired = False
 
@@ -79,7 +76,7 @@ class ServedModel:
         return self.detector.provider
 
     @property
-    def batcher(self) -> Batcher[Recording]:
+    def batcher(self) -> Batcher[Any]:
         """What runs windows; after `begin`."""
         assert self._batcher is not None
         return self._batcher
@@ -93,7 +90,7 @@ class ServedModel:
         self.detector.run([silence] * rows)
         self.audio_speed = rows * windowing.window_seconds / max(time.monotonic() - start, 1e-4)
 
-    def begin(self, ran: Callable[[Batch[Recording]], None], expired: Callable[[Recording], None]) -> None:
+    def begin(self, ran: Callable[[Batch[Any]], None], expired: Callable[[Any], None]) -> None:
         """Start the device thread."""
         self._batcher = Batcher(self.detector, ran, expired, name=f"device-{self.id}")
 

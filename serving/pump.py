@@ -24,7 +24,8 @@ from desed_task.hearing import WindowScores
 from serving.batcher import Batch, faulty_rows
 from serving.decoding import Opener
 from serving.lanes import Lane
-from serving.recording import Heard, Recording
+from serving.progress import Recording
+from serving.recording import Heard
 
 if TYPE_CHECKING:
     from serving.metrics import Metrics
