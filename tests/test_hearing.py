@@ -113,6 +113,8 @@ GRIDS = st.sampled_from(
         FrameGrid(10, 2, 1),
         FrameGrid(10, 3, 1, first_frame_center=0.0),
         FrameGrid(8, 2, 2, first_frame_center=0.4),
+        FrameGrid(8, 2, 2, first_frame_center=2.9),  # five frames late, so that windows reach beyond the last
+        FrameGrid(8, 2, 2, first_frame_center=-0.9),
     ]
 )
 
