@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.process_tree import pin, tree_of
+from benchmarks.process_tree import descendants, kill_descendants, pin
 from desed_task.errors import DesedTaskError
 
 HOST = "127.0.0.1"
@@ -44,7 +44,7 @@ class Running:
 
     def stop(self, seconds: float = 60.0) -> int:
         """SIGTERM, then the exit code; what has not gone after so long is killed, and so are descendants it left."""
-        tree = tree_of(self.pid) if self.alive else []
+        known = descendants(self.pid) if self.alive else {}
         if self.alive:
             self.process.send_signal(signal.SIGTERM)
         try:
@@ -52,8 +52,7 @@ class Running:
         except subprocess.TimeoutExpired:
             self.process.kill()
             code = self.process.wait()
-        for orphan in tree[1:]:
-            _kill(orphan)
+        kill_descendants(known)
         return code
 
 
@@ -79,13 +78,15 @@ def started(
     words = [word.replace("{port_file}", str(port_file)) for word in command]
     with log.open("wb") as output:
         process = subprocess.Popen(words, stdout=output, stderr=subprocess.STDOUT, cwd=_ROOT)
+    known: dict[int, str] = {}
     deadline = time.monotonic() + patience
     try:
         while not port_file.exists():
             if process.poll() is not None or time.monotonic() > deadline:
                 said = log.read_text(encoding="utf-8", errors="replace")[-2_000:]
                 raise DesedTaskError(f"{' '.join(words[:4])} ...: did not start; it said: {said}")
-            time.sleep(0.02)
+            known = descendants(process.pid)
+            time.sleep(0.05)
         running = Running(process, int(port_file.read_text(encoding="ascii")), log)
         if cores is not None:
             pin(running.pid, cores)
@@ -93,16 +94,8 @@ def started(
     finally:
         if process.poll() is None:
             Running(process, 0, log).stop()
+        kill_descendants(known)
 
 
 def _as_yaml(value: Any) -> str:
     return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _kill(process: int) -> None:
-    try:
-        command = Path(f"/proc/{process}/cmdline").read_bytes()
-    except (FileNotFoundError, ProcessLookupError):
-        return
-    if command:
-        subprocess.run(["kill", "-9", str(process)], check=False, stderr=subprocess.DEVNULL)

@@ -24,7 +24,7 @@ from benchmarks.hostile.whole_files import ALLOWED, encode, sweep, whole_files
 from benchmarks.serving_process import Running, serving
 from desed_task.audio.containers import container_of
 
-EVERY, BOMB_BYTES = 25, 20_000
+EVERY, BOMB_BYTES = 25, 5_000
 
 
 @contextmanager
