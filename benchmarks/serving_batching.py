@@ -1,7 +1,7 @@
 """Batching with a device whose time is known: it sleeps 3 ms a batch and 0.25 ms a window.
 
 simulated throughput   windows a second of a closed loop, beside 1 / (b + a / B), the most that batches of B allow.
-                       Each recording is 10 s, heard in ten windows of 1 s, so that HTTP on one core (some 1 ms a
+                       Each recording is heard in ten windows of 1.024 s, so that HTTP on one core (some 1 ms a
                        request) is not the limit; once more with recordings of one window, where it is.
 batcher idle           how much later a window has its scores through the batcher than by a call of `run`, one at a
                        time, and how much a recording through the whole engine
@@ -50,19 +50,21 @@ SIMULATED = {
     "request_log": False,
 }
 SHARE, ADDED_MS = 0.85, 0.5
+# Sixteen frames; a window of 1 s would not be whole frames, and ten of them would not be 10 s.
+SECOND = 1.024
 _CONNECTIONS = 48
 
 
 def throughput_rows(bench: Bench) -> list[Row]:
     """Recordings of ten windows, which count, and of one, which show what HTTP allows."""
     found = []
-    for name, window_seconds, num_windows in (("", 1.0, 10), (", one window", 10.0, 1)):
+    for name, window_seconds, num_windows in (("", SECOND, 10), (", one window", 10 * SECOND, 1)):
         bundle = write_loudness_bundle(bench.folder / f"windows_{num_windows}", window_seconds)
         with serving(bundle, bench.folder, SIMULATED, bench.server_cores) as running, pinned(bench.our_cores):
             values = [_windows_per_second(running, num_windows, bench) for _ in range(bench.rounds)]
         ideal = 1000 * MAX_BATCH / (BASE_MS + ROW_MS * MAX_BATCH)
         note = (
-            f"{num_windows} windows of {window_seconds:g} s a request of 320 kB PCM16, {_CONNECTIONS} connections, "
+            f"{num_windows} windows of {window_seconds:g} s a request of {20 * SECOND * RATE / 1000:.0f} kB PCM16, {_CONNECTIONS} connections, "
             f"server on one core; ideal 1 / (0.25 ms + 3 ms / {MAX_BATCH})"
         )
         peer = f"ideal for batches of {MAX_BATCH}"
@@ -91,7 +93,7 @@ def idle_rows(bench: Bench) -> list[Row]:
 
 def _windows_per_second(running: Running, num_windows: int, bench: Bench) -> float:
     warm_up, seconds = bench.pick(2.0, 0.3), bench.pick(8.0, 0.7)
-    request = build_request("clip", "/v1/events", pcm_body(10.0), PCM_TYPE)
+    request = build_request("clip", "/v1/events", pcm_body(10 * SECOND), PCM_TYPE)
     load = Load(HOST, running.port, spin=False)
     answers = run_load(lambda: closed_loop(load, itertools.repeat(request), _CONNECTIONS, warm_up + seconds))
     require_all_heard(answers)

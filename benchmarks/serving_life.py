@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from benchmarks.process_tree import children_of, tree_of
-from benchmarks.serving_batching import SIMULATED
+from benchmarks.serving_batching import SECOND, SIMULATED
 from benchmarks.serving_bench import PCM_TYPE, Bench, Row, limited_row, pcm_body, pinned
 from benchmarks.serving_bundles import RATE, write_loudness_bundle
 from benchmarks.serving_load import (
@@ -42,9 +42,9 @@ _EVERY_SECONDS = 0.5
 
 def sigterm_rows(bench: Bench) -> list[Row]:
     """Requests that a server which is told to end loses, of all rounds together."""
-    bundle = write_loudness_bundle(bench.folder / "sigterm", 1.0)
+    bundle = write_loudness_bundle(bench.folder / "sigterm", SECOND)
     seconds = bench.pick(4.0, 1.0)
-    request = build_request("clip", "/v1/events", pcm_body(10.0), PCM_TYPE)
+    request = build_request("clip", "/v1/events", pcm_body(10 * SECOND), PCM_TYPE)
     found: list[Answer] = []
     codes: set[int] = set()
     for number in range(bench.rounds):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from benchmarks import serving
-from benchmarks.serving_batching import MAX_BATCH
+from benchmarks.serving_batching import MAX_BATCH, SECOND
 from benchmarks.serving_bench import Bench, compared_row, in_turn, limited_row, pcm_body, require_all_heard
 from benchmarks.serving_bundles import GRID, RATE, write_loudness_bundle, write_network_bundle
 from benchmarks.serving_load import CLOSED, Answer
@@ -78,8 +78,8 @@ def test_differences_are_those_of_scores_and_times() -> None:
 
 def test_bundles_hear(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
-    loud = rng.normal(size=10 * RATE).astype(np.float32)
-    loudness = Detector(write_loudness_bundle(tmp_path / "loudness", 1.0), "cpu", num_threads=1)
+    loud = rng.normal(size=round(10 * SECOND * RATE)).astype(np.float32)
+    loudness = Detector(write_loudness_bundle(tmp_path / "loudness", SECOND), "cpu", num_threads=1)
     assert len(loudness.bundle.windowing.cut(loud)) == 10
     assert [event.event_label for event in loudness.detect(loud)] == ["loud"]
     network = Detector(write_network_bundle(tmp_path / "network"), "cpu", num_threads=1)
