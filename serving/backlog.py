@@ -3,9 +3,10 @@
 Queued are audio-seconds of recordings that are there and not heard yet. The rules:
 
 - A recording counts what is left of it: what its header claims, or what was decoded if that is more, or, before its
-  header is read, what its bytes are worth by experience; at least one window, which is the least the model hears.
+  header is read, what its bytes are worth by experience; at least one window, which is the least its model hears.
 - It counts at most `windows_ahead` windows. A recording takes its turn window by window (see `batcher`), so an hour
   delays a clip no more than a minute does; counted whole, one archive would shut the door for everybody else.
+- A window is worth the seconds from its start to that of the next, so what is heard adds up to what was counted.
 
 The speed is audio-seconds heard per second, over the last seconds in which there was something to do: of everything,
 decoding, model and the rest, as it went. Before anything was heard it is that of the warm-up.
@@ -55,12 +56,16 @@ class Rate:
 
 
 class Place:
-    """One recording in the queue. remaining: seconds of it that are left to be heard; counted: how many count."""
+    """One recording in the queue. remaining: seconds of it that are left to be heard; counted: how many count.
 
-    __slots__ = ("counted", "num_bytes", "remaining")
+    window_seconds: what a window of its model is worth.
+    """
 
-    def __init__(self, num_bytes: int) -> None:
+    __slots__ = ("counted", "num_bytes", "remaining", "window_seconds")
+
+    def __init__(self, num_bytes: int, window_seconds: float) -> None:
         self.num_bytes = num_bytes
+        self.window_seconds = window_seconds
         self.remaining = 0.0
         self.counted = 0.0
 
@@ -90,7 +95,7 @@ class Backlog:
         return max(self._speed.value, 1e-3)
 
     def warmed_up(self, window_seconds: float, speed: float) -> None:
-        """What is known before anything was heard: the least the model hears, and its speed without anything else."""
+        """What is known before anything was heard: what a window is worth, and the model's speed without the rest."""
         self.window_seconds = window_seconds
         self._speed = Rate(speed, _GUESS_SECONDS)
 
@@ -98,39 +103,38 @@ class Backlog:
         """The seconds of audio in so many bytes, by experience."""
         return num_bytes * self._seconds_per_byte.value
 
-    def counted(self, seconds: float) -> float:
-        """How much so many seconds count."""
-        return min(max(seconds, self.window_seconds), self._windows_ahead * self.window_seconds)
+    def counted(self, seconds: float, window_seconds: float | None = None) -> float:
+        """How much so many seconds count, of a recording for the default model if `window_seconds` is not given."""
+        window = self.window_seconds if window_seconds is None else window_seconds
+        return min(max(seconds, window), self._windows_ahead * window)
 
-    def enter(self, num_bytes: int) -> Place:
+    def enter(self, num_bytes: int, window_seconds: float) -> Place:
         """A recording of so many bytes waits to be decoded."""
         if not self._places:
             self._measured_at = self._clock()
-        place = Place(num_bytes)
+        place = Place(num_bytes, window_seconds)
         self._places.add(place)
         self.expect(place, self.worth(num_bytes))
         return place
 
     def expect(self, place: Place, seconds: float) -> None:
         """So much of it is left to be heard, as far as is known now; nothing of one that has left."""
-        if place not in self._places:
-            return
-        place.remaining = max(seconds, self.window_seconds)
-        self._count(place, self.counted(seconds))
+        if place in self._places:
+            place.remaining = max(seconds, place.window_seconds)
+            self._count(place, self.counted(seconds, place.window_seconds))
 
     def heard(self, place: Place, num_windows: int) -> None:
         """So many windows of it were heard; of one that has left nothing is awaited."""
-        if place not in self._places:
-            return
-        place.remaining = max(0.0, place.remaining - num_windows * self.window_seconds)
-        self._count(place, min(place.remaining, self._windows_ahead * self.window_seconds))
+        if place in self._places:
+            place.remaining = max(0.0, place.remaining - num_windows * place.window_seconds)
+            self._count(place, min(place.remaining, self._windows_ahead * place.window_seconds))
 
-    def measure(self, num_windows: int) -> None:
-        """So many windows, of all recordings, were heard since this was said last."""
+    def measure(self, seconds: float) -> None:
+        """So many seconds, of all recordings, were heard since this was said last."""
         now = self._clock()
         elapsed = max(now - self._measured_at, 1e-6)
         self._measured_at = now
-        self._speed.add(num_windows * self.window_seconds, elapsed, math.exp(-elapsed / _MEMORY_SECONDS))
+        self._speed.add(seconds, elapsed, math.exp(-elapsed / _MEMORY_SECONDS))
 
     def leave(self, place: Place, seconds: float) -> None:
         """A recording is answered, refused or given up; seconds: its duration, 0 where nobody knows it."""

@@ -102,6 +102,7 @@ class DecodePool:
                 not self._closed
                 and len(self._idle) < self._settings.decode_threads + self._settings.long_threads
                 and decoder.num_recordings <= _RECORDINGS_PER_DECODER
+                and not decoder.is_lowered
             )
             if keep:
                 self._idle.append(decoder)
@@ -173,6 +174,11 @@ class ProcessStream:
             self._read_description(content)
             raise StopIteration
         raise self._error(content)
+
+    def lower_priority(self, niceness: int) -> None:
+        """Leave the processor to others; for good, so the decoder serves no other recording afterwards."""
+        if self._decoder is not None:
+            self._decoder.lower_priority(niceness)
 
     def close(self) -> None:
         """Let go of the decoder; one that has not come to an end ends with its socket."""

@@ -26,6 +26,7 @@ class Decoder:
     def __init__(self, connection: socket.socket, silent_seconds: int) -> None:
         self._connection = connection
         self.num_recordings = 0
+        self.is_lowered = False
         self._set_timeout(_START_SECONDS)
         try:
             kind, length = self.next_header()
@@ -44,6 +45,12 @@ class Decoder:
             return True
         except OSError:
             return False
+
+    def lower_priority(self, niceness: int) -> None:
+        """Of the whole process; only an administrator's could be raised again."""
+        self.is_lowered = True
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, self.pid, niceness)
 
     def order(self, body: bytes | BinaryIO, content: bytes) -> None:
         """Ask it to decode a body."""

@@ -27,7 +27,7 @@ from serving.errors import RequestError, draining, not_ready
 from serving.memory import keep_freed_memory
 from serving.models import Models, ServedModel
 from serving.progress import Recording
-from serving.pump import STEP_WINDOWS, Pump, Report, TooManyLongError
+from serving.pump import Pump, Report, TooManyLongError
 from serving.recording import Heard, ListenRequest
 from serving.settings import ServingOptions
 
@@ -164,7 +164,7 @@ class Engine:
         self._loop = loop = asyncio.get_running_loop()
         if request.ticket is not None:
             self._admission.arrived(request.ticket)
-        place = self._backlog.enter(_size_of(body))
+        place = self._backlog.enter(_size_of(body), model.window_seconds)
         recording = Recording(model, hearing, body, request, place, loop.create_future())
         timer = None
         if request.deadline < math.inf:
@@ -202,7 +202,7 @@ class Engine:
             for slot in self._models.slots():
                 model = self._models.load(slot)
                 if slot is None:
-                    self._backlog.warmed_up(model.bundle.windowing.window_seconds, model.audio_speed)
+                    self._backlog.warmed_up(model.window_seconds, model.audio_speed)
                 self._begin(slot, model)
         except BaseException as error:
             self._models.failed = True
@@ -222,7 +222,8 @@ class Engine:
         if not self._pump.long_is_full:
             return
         expected = self._backlog.worth(num_bytes or 0) if seconds is None else seconds
-        if expected > STEP_WINDOWS * self._backlog.window_seconds:
+        default = self._models.find(None)
+        if expected > default.step_windows * default.window_seconds:
             self._count_rejected("long")
             raise overloaded("too many long recordings are heard", self._backlog.shortest_left())
 
@@ -235,13 +236,15 @@ class Engine:
 
     def _see_to(self, report: Report) -> None:
         backlog = self._backlog
+        seconds = 0.0
         for recording, num_windows in report.heard:
+            seconds += num_windows * recording.model.window_seconds
             if recording.is_long:
                 backlog.expect(recording.place, recording.seconds_left())
             else:
                 backlog.heard(recording.place, num_windows)
-        if report.num_windows:
-            backlog.measure(report.num_windows)
+        if seconds > 0:
+            backlog.measure(seconds)
         for recording, outcome in report.outcomes:
             if recording.future.done():
                 continue

@@ -6,6 +6,7 @@ and those in progress end on the old one, which is closed after the last of them
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -24,6 +25,9 @@ from serving.errors import RequestError, not_ready
 from serving.settings import ServingOptions
 from serving.simulated import SimulatedDetector
 
+# A recording is short, and is decoded in one step, up to so many windows, or seconds if that is more.
+_LEAST_STEP_WINDOWS = 4
+_LEAST_STEP_SECONDS = 30.0
 # Options that differ from request to request must not pile up.
 _MOST_PLANS = 64
 
@@ -54,12 +58,21 @@ class Listener(Protocol):
 
 
 class ServedModel:
-    """A model that is loaded and warm. id: what requests call it."""
+    """A model that is loaded and warm.
+
+    id: what requests call it; audio_speed: audio-seconds per second in full batches, measured when it was warmed;
+    window_seconds: what a window is worth, from its start to the next's; step_windows: how many are decoded in one step
+    (see `pump`), so the most a short recording has.
+    """
 
     def __init__(self, model_id: str, detector: Listener) -> None:
         self.id = model_id
         self.detector = detector
         self.audio_speed = 0.0
+        view = detector.bundle.windowing
+        # A window is worth what it adds to those before it.
+        self.window_seconds = view.hop_samples / detector.bundle.sample_rate
+        self.step_windows = max(_LEAST_STEP_WINDOWS, math.ceil(_LEAST_STEP_SECONDS / self.window_seconds))
         self._plans: dict[int, tuple[DetectionOptions, HearingPlan]] = {}
         self._batcher: Batcher[Any] | None = None
         self._num_recordings = 0
@@ -88,7 +101,7 @@ class ServedModel:
         silence = np.zeros(windowing.window_samples, dtype=np.float32)
         start = time.monotonic()
         self.detector.run([silence] * rows)
-        self.audio_speed = rows * windowing.window_seconds / max(time.monotonic() - start, 1e-4)
+        self.audio_speed = rows * self.window_seconds / max(time.monotonic() - start, 1e-4)
 
     def begin(self, ran: Callable[[Batch[Any]], None], expired: Callable[[Any], None]) -> None:
         """Start the device thread."""

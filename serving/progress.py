@@ -85,4 +85,4 @@ class Recording:
         audio = self.audio
         seconds = max(self.claimed_seconds, 0.0 if audio is None or self.ended else audio.duration)
         windows = self.num_windows - self.outstanding
-        return seconds - windows * self.model.bundle.windowing.window_seconds
+        return seconds - windows * self.model.window_seconds

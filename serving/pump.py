@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 from desed_task.audio.waveform import Waveform
 from desed_task.hearing import WindowScores
 from serving.batcher import Batch, faulty_rows
+from serving.decode_pool import ProcessStream
 from serving.decoding import Opener
 from serving.lanes import Lane
 from serving.progress import Recording
@@ -30,8 +31,7 @@ from serving.recording import Heard
 if TYPE_CHECKING:
     from serving.metrics import Metrics
 
-# A step ends after so many windows or seconds, and with the first one a recording stops being a short one.
-STEP_WINDOWS = 4
+# A step ends after so long, or with a few windows, and a recording that is not at its end then is a long one.
 _STEP_SECONDS = 0.25
 _LONG_NICENESS = 10
 
@@ -48,11 +48,10 @@ class ModelFailedError(Exception):
 
 @dataclass
 class Report:
-    """What the event loop is told. outcomes: of recordings that are done; heard: windows of those that are not."""
+    """What the event loop is told. outcomes: of recordings that are done; heard: how many windows of which."""
 
     outcomes: list[tuple[Recording, Heard | Exception]] = field(default_factory=list)
     heard: list[tuple[Recording, int]] = field(default_factory=list)
-    num_windows: int = 0
 
 
 class Pump:
@@ -135,8 +134,8 @@ class Pump:
         if recording.body is not None and self._begin_stream(recording, began):
             return [], False
         windows: list[Waveform] = []
-        hearing, lock = recording.hearing, recording.lock
-        while recording.gone is None and len(windows) < STEP_WINDOWS and time.monotonic() - began < _STEP_SECONDS:
+        hearing, lock, most = recording.hearing, recording.lock, recording.model.step_windows
+        while recording.gone is None and len(windows) < most and time.monotonic() - began < _STEP_SECONDS:
             block = next(recording.blocks, None)
             with lock:
                 windows += hearing.end() if block is None else hearing.feed(block)
@@ -153,11 +152,11 @@ class Pump:
         recording.queue_seconds += began - recording.put_at
         body, recording.body = recording.body, None
         assert body is not None
-        bundle = recording.model.bundle
-        stream = recording.stream = self._open(body, bundle.sample_rate, recording.request)
+        model = recording.model
+        stream = recording.stream = self._open(body, model.bundle.sample_rate, recording.request)
         recording.blocks = iter(stream)
         claimed = recording.claimed_seconds = stream.claimed_seconds or 0.0
-        if claimed <= STEP_WINDOWS * bundle.windowing.window_seconds:
+        if claimed <= model.step_windows * model.window_seconds:
             return False
         self._require_place(recording)
         return True
@@ -176,6 +175,8 @@ class Pump:
             raise TooManyLongError
         recording.is_long = True
         self._long_ones.add(recording)
+        if isinstance(recording.stream, ProcessStream):
+            recording.stream.lower_priority(_LONG_NICENESS)
         self._report(Report(heard=[(recording, 0)]))
 
     def _hand_over(self, recording: Recording, windows: list[Waveform], ended: bool) -> None:
@@ -234,7 +235,7 @@ class Pump:
         rows_of: dict[Recording, list[int]] = {}
         for row, recording in enumerate(batch.sources):
             rows_of.setdefault(recording, []).append(row)
-        report = Report(num_windows=len(batch.sources))
+        report = Report()
         for recording, rows in rows_of.items():
             report.heard.append((recording, len(rows)))
             if recording.gone is None:

@@ -39,7 +39,7 @@ class Door:
         tickets = [self.admission.admit(CLIP_BYTES, None) for _ in range(number)]
         for ticket in tickets:
             self.admission.arrived(ticket)
-            self.backlog.enter(CLIP_BYTES)
+            self.backlog.enter(CLIP_BYTES, WINDOW)
         return tickets
 
     def refusal(self, num_bytes: int | None = CLIP_BYTES, seconds: float | None = None) -> RequestError:
@@ -66,7 +66,7 @@ def test_an_empty_queue_takes_whatever_comes() -> None:
 
 def test_an_hour_shuts_the_door_for_nobody() -> None:
     door = Door()
-    place = door.backlog.enter(10_000_000)
+    place = door.backlog.enter(10_000_000, WINDOW)
     door.backlog.expect(place, 3600.0)  # counts 40 s
     door.let_in_clips(46)
     door.refusal()
@@ -160,7 +160,7 @@ def honest_share(clip_seconds: list[float], arrivals: list[float]) -> float:
             else:
                 door.backlog.leave(place, 0.0)  # type: ignore[arg-type]
         if heard:
-            door.backlog.measure(heard)
+            door.backlog.measure(heard * WINDOW)
         carried = min(carried, 1.0) if not inside else carried
         while events and events[0][0] <= now:
             at, number, again = heapq.heappop(events)
@@ -174,7 +174,7 @@ def honest_share(clip_seconds: list[float], arrivals: list[float]) -> float:
                     heapq.heappush(events, (at + error.members["retry_after"], next(counter), True))
                 continue
             got_in += again
-            place = door.backlog.enter(0)
+            place = door.backlog.enter(0, WINDOW)
             door.backlog.expect(place, seconds)
             inside.append((place, seconds))
     assert came_back > 50

@@ -30,7 +30,7 @@ def backlog(clock: Clock) -> Backlog:
 
 
 def test_a_recording_counts_at_least_one_window_and_at_most_windows_ahead(backlog: Backlog) -> None:
-    place = backlog.enter(32_000)  # a second of samples, by the first guess
+    place = backlog.enter(32_000, 10.0)  # a second of samples, by the first guess
     assert backlog.queued_seconds == 10.0
     backlog.expect(place, 25.0)
     assert backlog.queued_seconds == 25.0
@@ -40,7 +40,7 @@ def test_a_recording_counts_at_least_one_window_and_at_most_windows_ahead(backlo
 
 
 def test_what_was_heard_counts_no_more(backlog: Backlog) -> None:
-    place = backlog.enter(0)
+    place = backlog.enter(0, 10.0)
     backlog.expect(place, 55.0)
     backlog.heard(place, 1)
     assert backlog.queued_seconds == 40.0  # 45 s are left
@@ -53,7 +53,7 @@ def test_what_was_heard_counts_no_more(backlog: Backlog) -> None:
 
 
 def test_news_of_a_recording_that_has_left_count_nothing(backlog: Backlog) -> None:
-    place = backlog.enter(0)
+    place = backlog.enter(0, 10.0)
     backlog.leave(place, 0.0)
     backlog.heard(place, 1)
     backlog.expect(place, 100.0)
@@ -63,32 +63,32 @@ def test_news_of_a_recording_that_has_left_count_nothing(backlog: Backlog) -> No
 def test_the_speed_is_that_of_the_time_in_which_there_was_work(backlog: Backlog, clock: Clock) -> None:
     for _ in range(400):
         clock.now += 1000.0  # nobody asks for anything
-        place = backlog.enter(320_000)
+        place = backlog.enter(320_000, 10.0)
         clock.now += 0.05
         backlog.heard(place, 1)
-        backlog.measure(1)
+        backlog.measure(10.0)
         backlog.leave(place, 10.0)
     assert backlog.speed == pytest.approx(10 / 0.05, rel=0.01)
 
 
 def test_the_speed_follows_a_change_within_seconds(backlog: Backlog, clock: Clock) -> None:
-    backlog.enter(0)
+    backlog.enter(0, 10.0)
     for _ in range(60):
         clock.now += 0.1
-        backlog.measure(4)  # 40 s in 0.1 s
+        backlog.measure(40.0)  # 40 s in 0.1 s
     assert backlog.speed == pytest.approx(400.0, rel=0.1)
 
 
 def test_what_a_byte_is_worth_is_learned(backlog: Backlog) -> None:
     assert backlog.worth(32_000) == pytest.approx(1.0)
     for _ in range(300):
-        backlog.leave(backlog.enter(80_000), 10.0)
+        backlog.leave(backlog.enter(80_000, 10.0), 10.0)
     assert backlog.worth(80_000) == pytest.approx(10.0, rel=0.01)
 
 
 def test_the_wait_of_short_recordings_is_the_excess_by_the_speed(backlog: Backlog) -> None:
     for _ in range(100):
-        backlog.enter(320_000)  # 1000 s in all
+        backlog.enter(320_000, 10.0)  # 1000 s in all
     assert backlog.seconds_until(400.0) == pytest.approx(600.0 / 100.0, rel=0.01)
     assert backlog.seconds_until(1000.0) == pytest.approx(0.0, abs=0.01)
 
