@@ -64,7 +64,7 @@ def throughput_rows(bench: Bench) -> list[Row]:
             values = [_windows_per_second(running, num_windows, bench) for _ in range(bench.rounds)]
         ideal = 1000 * MAX_BATCH / (BASE_MS + ROW_MS * MAX_BATCH)
         note = (
-            f"{num_windows} windows of {window_seconds:g} s a request of {20 * SECOND * RATE / 1000:.0f} kB PCM16, {_CONNECTIONS} connections, "
+            f"{num_windows} windows of {window_seconds:g} s a request of 330 kB PCM16, {_CONNECTIONS} connections, "
             f"server on one core; ideal 1 / (0.25 ms + 3 ms / {MAX_BATCH})"
         )
         peer = f"ideal for batches of {MAX_BATCH}"
