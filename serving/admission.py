@@ -164,7 +164,8 @@ class Admission:
         while self._promises and self._promises[0][0] <= now:
             self._break_promise(self._promises.popleft()[1])
         bound = self._max_queue_delay * backlog.speed - backlog.counted(seconds)
-        before = (self._arriving_seconds + self._promised_short) / backlog.speed
+        # Whole seconds bring those of one second back together, and no more than the queue holds can get in then.
+        before = (self._arriving_seconds + self._promised_short) / (backlog.speed * min(1.0, self._max_queue_delay))
         wait = (backlog.seconds_until(max(bound, 0.0), self._promised_long) + before) * _MARGIN
         if wait < _LONGEST_WAIT:
             # Near enough in the order of their times: what is promised grows until they come.

@@ -41,10 +41,12 @@ class Lane(Generic[T]):
         for _ in self._threads:
             self._queue.put(None)
 
-    def join(self, timeout: float | None = None) -> None:
-        """Wait until the threads have ended."""
+    def join(self) -> list[T]:
+        """Wait until the threads have ended; what was put too late."""
         for thread in self._threads:
-            thread.join(timeout)
+            thread.join()
+        left = [self._queue.get() for _ in range(self._queue.qsize())]
+        return [thing for thing in left if thing is not None]
 
     def _serve(self) -> None:
         if self._niceness:

@@ -20,6 +20,7 @@ from threading import Thread
 from typing import TYPE_CHECKING
 
 from desed_task.audio.waveform import Waveform
+from desed_task.errors import BundleError
 from desed_task.hearing import WindowScores
 from serving.batcher import Batch, faulty_rows
 from serving.decode_pool import ProcessStream
@@ -40,10 +41,6 @@ _log = logging.getLogger("serving")
 
 class TooManyLongError(Exception):
     """As many long recordings as may be are being decoded."""
-
-
-class ModelFailedError(Exception):
-    """The model says something that is no number."""
 
 
 @dataclass
@@ -106,7 +103,8 @@ class Pump:
         for lane in (self._short, self._long):
             lane.close()
         for lane in (self._short, self._long):
-            lane.join()
+            for recording in lane.join():
+                self._let_go(recording)
 
     def close_after(self) -> None:
         """End the after thread; when no device runs any more."""
@@ -231,7 +229,7 @@ class Pump:
     def _after_batch(self, batch: Batch[Recording]) -> Report:
         """Say the scores to their recordings; finish, or go on with, those that wait for them."""
         for row in faulty_rows(batch.scores):
-            batch.errors.setdefault(row, ModelFailedError("a score is not finite"))
+            batch.errors.setdefault(row, BundleError(f"{batch.sources[0].model.id}: a score is not finite"))
         rows_of: dict[Recording, list[int]] = {}
         for row, recording in enumerate(batch.sources):
             rows_of.setdefault(recording, []).append(row)

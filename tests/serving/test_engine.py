@@ -220,7 +220,7 @@ def test_a_poisoned_window_fails_its_own_recording_only(run: Callable[..., None]
         await first
         assert isinstance(good, Heard) and isinstance(also_good, Heard)
         assert str(poisoned) == "a poisoned window"
-        assert str(nan) == "a score is not finite"
+        assert str(nan) == "tiny: a score is not finite"
 
     run(story, simulated=INSTANT)
 
@@ -346,6 +346,30 @@ def test_every_window_is_run_once_in_batches_that_fill(run: Callable[..., None],
     sizes = [len(batch) for batch in told.batches[1:]]
     assert sum(sizes) == 65
     assert sizes[1:4] == [16, 16, 16]
+
+
+def test_who_waits_as_long_as_told_gets_in(run: Callable[..., None]) -> None:
+    async def story(engine: Engine) -> None:
+        admitted_again: list[bool] = []
+
+        async def client() -> None:
+            try:
+                await listen(engine, pcm(0.1))
+            except RequestError as refused:
+                await asyncio.sleep(refused.members["retry_after"])
+                try:
+                    await listen(engine, pcm(0.1))
+                except RequestError:
+                    admitted_again.append(False)
+                else:
+                    admitted_again.append(True)
+
+        await asyncio.gather(*(client() for _ in range(150)))
+        assert 60 <= len(admitted_again) <= 140
+        assert np.mean(admitted_again) >= 0.9
+
+    # 100 windows per second, of which half a second may wait
+    run(story, simulated=SimulatedOptions(base_ms=10, row_ms=0), max_batch=1, max_queue_delay=0.5)
 
 
 # Life and death.
