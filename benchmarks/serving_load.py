@@ -49,6 +49,7 @@ class Answer(NamedTuple):
     fault: str = ""
     retry_after: float | None = None
     body: bytes = b""
+    content_type: str = ""
 
     @property
     def latency(self) -> float:
@@ -313,8 +314,9 @@ class _Connection(asyncio.Protocol):
             return
         (request, scheduled, sent), self._under_way = self._under_way, None
         body = answer.body if self._sender.load.keep_bodies else b""
+        kind, done, content_type = request.kind, self._sender.clock(), answer.headers.get("content-type", "")
         self._sender.record(
-            Answer(request.kind, scheduled, sent, self._sender.clock(), answer.status, "", answer.retry_after, body)
+            Answer(kind, scheduled, sent, done, answer.status, "", answer.retry_after, body, content_type)
         )
         if answer.closes:
             self._transport.close()

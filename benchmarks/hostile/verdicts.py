@@ -15,8 +15,9 @@ _MEMBERS: Mapping[str, type | tuple[type, ...]] = {
     "instance": str,
     "code": str,
 }
-# Refusals that come before a decoder is asked.
-_BEFORE_DECODING = {"unknown_container", "body_too_large", "bad_parameter", "overloaded", "not_ready", "draining"}
+# Refusals that only a decoder, or what reads a header for it, can give.
+_OF_DECODERS = {"bad_audio", "audio_too_long", "deadline_exceeded"}
+DEADLINE = "deadline_exceeded"
 
 
 def fault_of(status: int, content_type: str, body: bytes) -> str | None:
@@ -42,13 +43,16 @@ def fault_of(status: int, content_type: str, body: bytes) -> str | None:
 
 def reached_decoder(status: int, body: bytes) -> bool:
     """Whether a decoder saw the body, by what was answered."""
-    if status in (200, 0):
-        return status == 200
+    return status == 200 or code_of(body) in _OF_DECODERS
+
+
+def code_of(body: bytes) -> str | None:
+    """The code of a problem document; None of anything else."""
     try:
         document = json.loads(body)
     except ValueError:
-        return False
-    return isinstance(document, dict) and status == 422 and document.get("code") not in _BEFORE_DECODING
+        return None
+    return document.get("code") if isinstance(document, dict) else None
 
 
 def _problem_fault(document: Any, status: int) -> str | None:
