@@ -34,7 +34,7 @@ _SECONDS_PER_BYTE = 1 / 32_000
 _GUESS_BYTES = 10_000
 _FADE_PER_RECORDING = 0.98
 # What is left of each recording is looked at again after so long.
-_LOOK_SECONDS = 0.05
+_LOOK_SECONDS = 0.1
 
 
 class Rate:
@@ -80,7 +80,9 @@ class Backlog:
         self._seconds_per_byte = Rate(_SECONDS_PER_BYTE, _GUESS_BYTES)
         self._places: set[Place] = set()
         self._measured_at = 0.0
-        self._left = np.zeros(0)
+        self._left: list[float] = []
+        self._long_left = False
+        self._works: dict[tuple[int, int], float] = {}
         self._looked_at = -math.inf
         self.window_seconds = 1.0
         self.queued_seconds = 0.0
@@ -150,18 +152,29 @@ class Backlog:
         return seconds <= self._windows_ahead * self.window_seconds
 
     def seconds_until(self, bound: float, more: Sequence[float] = ()) -> float:
-        """How long it will take until no more than `bound` seconds are queued; more: recordings that join these."""
-        now = self._clock()
-        if now - self._looked_at > _LOOK_SECONDS:
-            self._looked_at = now
-            self._left = np.array([place.remaining for place in self._places])
-        left = np.concatenate([self._left, more]) if more else self._left
-        return work_until(left, self._windows_ahead * self.window_seconds, bound) / self.speed
+        """How long it will take until no more than `bound` seconds are queued; more: long ones that join these."""
+        self._look()
+        if not self._long_left and not more:
+            return max(0.0, self.queued_seconds - bound) / self.speed
+        key = (round(bound / self.window_seconds), len(more))
+        if key not in self._works:
+            most = self._windows_ahead * self.window_seconds
+            self._works[key] = work_until(np.array([*self._left, *more]), most, bound)
+        return self._works[key] / self.speed
 
     def shortest_left(self) -> float:
         """How long it will take until the first of the recordings is heard."""
         left = min((place.remaining for place in self._places), default=0.0)
         return left * len(self._places) / self.speed
+
+    def _look(self) -> None:
+        """See what is left of each recording, now and then."""
+        now = self._clock()
+        if now - self._looked_at > _LOOK_SECONDS:
+            self._looked_at = now
+            self._works.clear()
+            self._left = [place.remaining for place in self._places]
+            self._long_left = any(place.remaining > place.counted for place in self._places)
 
     def _count(self, place: Place, seconds: float) -> None:
         self.queued_seconds += seconds - place.counted

@@ -93,6 +93,13 @@ def test_the_wait_of_short_recordings_is_the_excess_by_the_speed(backlog: Backlo
     assert backlog.seconds_until(1000.0) == pytest.approx(0.0, abs=0.01)
 
 
+def test_the_wait_among_long_recordings_is_that_until_their_end_comes_near(backlog: Backlog, clock: Clock) -> None:
+    for _ in range(2):
+        backlog.expect(backlog.enter(0, 10.0), 100.0)
+    assert backlog.seconds_until(60.0) == pytest.approx(140.0 / 100.0, rel=0.01)
+    assert backlog.seconds_until(60.0, [100.0]) > backlog.seconds_until(60.0)
+
+
 def test_long_recordings_make_room_only_near_their_end() -> None:
     # 2 of 100 s count 40 each. For 60 to be queued, each must have 30 left: 140 s have to be heard first.
     assert work_until(np.array([100.0, 100.0]), 40.0, 60.0) == pytest.approx(140.0, rel=1e-3)

@@ -129,6 +129,7 @@ def test_what_is_heard_is_what_the_detector_says(
                 assert answer.audio == info
                 assert [label for label, _ in answer.detections.tags] == [label for label, _ in expected.tags]
                 assert answer.detections.events == expected.events
+                assert answer.detections.frames is not None and expected.frames is not None
                 np.testing.assert_allclose(answer.detections.frames, expected.frames, atol=1e-5)
                 assert answer.timing.total >= answer.timing.decode > 0
 
