@@ -12,6 +12,9 @@ from desed_task.audio.waveform import AudioInfo, Waveform
 from serving.recording import ListenRequest
 from serving.settings import ServingOptions
 
+# Of the longest recording that is taken: 8 channels at 48 kHz. At higher rates, of more channels, it may be less long.
+_SAMPLES_PER_SECOND = 400_000
+
 
 class BlockStream(Protocol):
     """A recording that is being decoded; what `audio.open_stream` gives is one.
@@ -90,7 +93,12 @@ class _Owning:
 
 def limits_of(settings: ServingOptions, strict: bool) -> DecodeLimits:
     """What a recording may be."""
-    return DecodeLimits(max_seconds=settings.max_audio_seconds, max_channels=settings.max_channels, strict=strict)
+    return DecodeLimits(
+        max_seconds=settings.max_audio_seconds,
+        max_samples=round(_SAMPLES_PER_SECOND * settings.max_audio_seconds),
+        max_channels=settings.max_channels,
+        strict=strict,
+    )
 
 
 def _reopened(file: BinaryIO) -> BinaryIO:

@@ -44,7 +44,7 @@ def mono_blocks(
 ) -> Iterator[Waveform]:
     """The channels' mean, block by block, at most `max_samples` over all channels.
 
-    Seconds, channels and finiteness are checked of each block before it is given; AudioError for what is damaged,
+    Length, channels and finiteness are checked of each block before it is given; AudioError for what is damaged,
     unless the limits are not strict, and for a recording that holds nothing.
     """
     num_samples = 0
@@ -53,7 +53,7 @@ def mono_blocks(
         if not len(block):
             break
         num_samples += len(block)
-        limits.require_seconds(num_samples, decoder.sample_rate, name)
+        limits.require_length(num_samples, block.shape[1], decoder.sample_rate, name)
         limits.require_channels(block.shape[1], name)
         mono = _mean_of_channels(block)
         _require_numbers(mono, name)

@@ -15,11 +15,13 @@ from desed_task.errors import AudioError, AudioTooLongError
 class DecodeLimits:
     """None: no limit. Rates in Hz.
 
+    max_samples: over all channels, at the recording's own rate; a second of few kilobytes may hold millions of them.
     A header with 1 Hz would turn a kilobyte into hours of silence; nobody records sound events below 1 kHz. Not strict:
     of a truncated or damaged recording what there is, with a warning.
     """
 
     max_seconds: float | None = None
+    max_samples: int | None = None
     max_channels: int | None = None
     lowest_rate: int = 1_000
     highest_rate: int = 768_000
@@ -38,7 +40,12 @@ class DecodeLimits:
         if self.max_channels is not None and channels > self.max_channels:
             raise AudioError(f"{name}: {channels} channels, at most {self.max_channels} are read; mix it down")
 
-    def require_seconds(self, num_samples: int, sample_rate: int, name: str) -> None:
-        """AudioTooLongError when so many samples are more than the limit."""
+    def require_length(self, num_samples: int, channels: int, sample_rate: int, name: str) -> None:
+        """AudioTooLongError when so many samples of each channel are more than the limits."""
         if self.max_seconds is not None and num_samples > self.max_seconds * sample_rate:
             raise AudioTooLongError(f"{name}: longer than the limit of {self.max_seconds:g} s")
+        if self.max_samples is not None and num_samples * channels > self.max_samples:
+            raise AudioTooLongError(
+                f"{name}: more than the limit of {self.max_samples} samples over its {channels} channels at "
+                f"{sample_rate} Hz; mix it down, or resample it"
+            )

@@ -51,7 +51,7 @@ def open_raw_pcm(stream: BinaryIO, raw: RawPcm, limits: DecodeLimits, name: str)
         raise AudioError(f"{name}: empty (0 bytes); send signed 16-bit samples")
     limits.require_rate(raw.sample_rate, name)
     limits.require_channels(raw.channels, name)
-    limits.require_seconds(size // (_BYTES_PER_SAMPLE * raw.channels), raw.sample_rate, name)
+    limits.require_length(size // (_BYTES_PER_SAMPLE * raw.channels), raw.channels, raw.sample_rate, name)
     odd = size % (_BYTES_PER_SAMPLE * raw.channels)
     damage = f"{size} bytes are no whole number of 16-bit samples of {raw.channels} channels" if odd else None
     pcm = PcmFormat("signed", _BYTES_PER_SAMPLE, raw.big_endian)

@@ -112,6 +112,14 @@ def test_a_recording_that_is_too_long_is_refused_after_its_first_seconds() -> No
         list(stream)
 
 
+def test_samples_of_all_channels_count_at_whatever_rate() -> None:
+    data = encoded(np.zeros((96_000, 8), np.int16), "FLAC", 96_000)
+    whole = DecodeLimits(max_seconds=20.0, max_samples=8 * 96_000)
+    assert sum(map(len, open_stream(data, RATE, whole))) == RATE
+    with pytest.raises(AudioTooLongError, match="limit of 767999 samples over its 8 channels at 96000 Hz"):
+        list(open_stream(data, RATE, DecodeLimits(max_seconds=20.0, max_samples=8 * 96_000 - 1)))
+
+
 @pytest.mark.parametrize("container", ["WAV", "FLAC"])
 def test_channels_and_rates_beyond_the_limits_are_refused(container: str) -> None:
     limits = DecodeLimits(max_channels=2, lowest_rate=8_000, highest_rate=96_000)
