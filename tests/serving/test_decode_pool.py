@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,10 @@ def open_files(pid: int) -> list[str]:
         except FileNotFoundError:  # closed meanwhile
             continue
     return sorted(targets)
+
+
+def has_only_its_socket(pid: int) -> bool:
+    return open_files(pid) == ["/dev/null"] * 3 + ["socket"]
 
 
 def read_all(stream: Any) -> tuple[Any, Any, tuple[str, ...]]:
@@ -228,7 +233,7 @@ def test_neither_the_nursery_nor_a_decoder_has_an_open_file_of_the_server(
     with socket.create_server(("127.0.0.1", 0)):
         for pid in (nursery_pid(pool), *pool.idle_pids):
             # the last body is closed a moment after its last block was sent
-            wait_until(lambda pid=pid: open_files(pid) == ["/dev/null"] * 3 + ["socket"])
+            wait_until(partial(has_only_its_socket, pid))
 
 
 def test_a_killed_decoder_is_one_refusal_among_many_answers(
