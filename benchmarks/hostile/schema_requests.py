@@ -95,7 +95,7 @@ def _judge(case: Any, response: Any, tally: Tally) -> None:
     fault = None
     try:
         case.validate_response(response, checks=CHECKS)
-    except Exception as error:  # a group of schemathesis' failures
+    except (Exception, BaseExceptionGroup) as error:  # schemathesis has groups of its own
         fault = " ".join(str(error).split())[:500]
     if response.status_code >= 400:
         fault = fault or fault_of(response.status_code, content_type, response.content)
