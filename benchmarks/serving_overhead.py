@@ -23,6 +23,7 @@ from benchmarks.serving_bench import (
     compared_row,
     in_turn,
     pcm_body,
+    pinned,
     require_all_heard,
     unmeasured_row,
 )
@@ -92,12 +93,13 @@ def _row(bench: Bench, peer: str, python: Path | None) -> Row:
     content, count = pcm_body(SECONDS), int(bench.pick(num_requests, 20))
     with ExitStack() as opened:
         bundle = write_loudness_bundle(bench.folder / f"overhead_{peer}")
-        ours = opened.enter_context(serving(bundle, bench.folder, NO_DEVICE_TIME))
+        ours = opened.enter_context(serving(bundle, bench.folder, NO_DEVICE_TIME, bench.server_cores))
         answer = bench.folder / f"{peer}.answer.json"
         answer.write_bytes(first_answer(ours, content))
         script = _PEERS_FOLDER / f"with_{peer}.py"
         command = [str(python), str(script), "--port_file", "{port_file}", "--answer", str(answer)]
-        theirs = opened.enter_context(started(command, bench.folder, patience=300.0))
+        theirs = opened.enter_context(started(command, bench.folder, bench.server_cores, patience=300.0))
+        opened.enter_context(pinned(bench.our_cores))
         same = first_answer(theirs, content)
         values = in_turn(bench.rounds, _sides({"ours": ours, "theirs": theirs}, content, count, bench))
     note = (

@@ -64,7 +64,7 @@ class Batch(Generic[S]):
     """Windows that were run together.
 
     sources: whose each row is; scores: of all rows, also of failed ones; errors: row -> why it failed; began: when the
-    device began, seconds: how long it took.
+    device began, seconds: how long it took; more_waits: whether the next batch is there already.
     """
 
     sources: list[S]
@@ -72,6 +72,7 @@ class Batch(Generic[S]):
     began: float
     seconds: float
     errors: dict[int, Exception] = field(default_factory=dict)
+    more_waits: bool = False
 
 
 class Batcher(Generic[S]):
@@ -115,7 +116,9 @@ class Batcher(Generic[S]):
                 return
             windows, sources = self._next_batch()
             if windows:
-                self._ran(self._run(windows, sources))
+                batch = self._run(windows, sources)
+                batch.more_waits = bool(self._turns) or not self._inbox.empty()
+                self._ran(batch)
 
     def _take_in(self) -> None:
         """Move what was put into the turns; waits when there is nothing to do."""

@@ -200,8 +200,19 @@ class _ClosesGently:
     def __init__(self, connection: HttpConnection, cycle: RequestResponseCycle) -> None:
         self._connection = connection
         self._cycle = cycle
-        self.write = connection.transport.write
+        self._write = connection.transport.write
+        self._head: bytes | None = b"" if cycle.scope["method"] != "HEAD" else None
         self.is_closing = connection.transport.is_closing
+
+    def write(self, data: bytes) -> None:
+        """The head of an answer goes out with the first of its body: one call of the system, one packet."""
+        if self._head is None or not self._cycle.response_started:
+            self._write(data)
+        elif self._head:
+            head, self._head = self._head, None
+            self._write(head + data)
+        else:
+            self._head = data
 
     def close(self) -> None:
         """Close once the client has nothing more to say."""

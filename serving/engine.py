@@ -24,7 +24,7 @@ from serving.backlog import Backlog
 from serving.decode_pool import DecodePool
 from serving.decoding import ThreadOpener
 from serving.errors import RequestError, draining, not_ready
-from serving.memory import keep_freed_memory
+from serving.memory import collect_rarely, keep_freed_memory
 from serving.models import Models, ServedModel
 from serving.progress import Recording
 from serving.pump import Pump, Report, TooManyLongError
@@ -208,6 +208,7 @@ class Engine:
             self._models.failed = True
             self.loaded.set_exception(error)
         else:
+            collect_rarely()
             self.loaded.set_result(None)
 
     def _begin(self, slot: str | None, model: ServedModel) -> None:

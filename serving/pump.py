@@ -24,7 +24,7 @@ from desed_task.errors import BundleError
 from desed_task.hearing import WindowScores
 from serving.batcher import Batch, faulty_rows
 from serving.decode_pool import ProcessStream
-from serving.decoding import Opener
+from serving.decoding import Opener, ThreadOpener
 from serving.lanes import Lane
 from serving.progress import Recording
 from serving.recording import Heard
@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 # A step ends after so long, or with a few windows, and a recording that is not at its end then is a long one.
 _STEP_SECONDS = 0.25
 _LONG_NICENESS = 10
+# Raw samples that are read where they arrive, and recordings of a batch that are finished where it ran.
+_QUICK_BYTES = 1 << 20
+_FINISHED_AT_ONCE = 4
 
 _log = logging.getLogger("serving")
 
@@ -65,6 +68,7 @@ class Pump:
         metrics: Metrics | None,
     ) -> None:
         self._open = open_body
+        self._decodes_here = isinstance(open_body, ThreadOpener)
         self._report = report
         self._windows_ahead = windows_ahead
         self._max_long = max_long_recordings
@@ -83,11 +87,20 @@ class Pump:
 
     def begin(self, recording: Recording) -> None:
         """Let a recording have its first step."""
-        self._short.put(recording)
+        if self._is_quick(recording):
+            self._step(recording)
+        else:
+            self._short.put(recording)
 
     def ran(self, batch: Batch[Recording]) -> None:
-        """A batch comes back from a device."""
-        self._batches.put(batch)
+        """A batch comes back from a device, in its thread. Where nothing else waits for the device, a few recordings of
+        one window are finished there and then: another thread would cost more."""
+        at_once = len(batch.sources) <= _FINISHED_AT_ONCE and not batch.more_waits
+        # Windows of one recording must be said in order, so all others go the same way.
+        if at_once and all(one.ended and one.num_windows == 1 for one in batch.sources):
+            self._finish(batch)
+        else:
+            self._batches.put(batch)
 
     def give_up(self, recording: Recording, why: str) -> None:
         """Nobody waits for the answer any more: its windows are dropped, its decoder is closed. From any thread."""
@@ -110,6 +123,18 @@ class Pump:
         """End the after thread; when no device runs any more."""
         self._batches.put(None)
         self._after.join()
+
+    def _is_quick(self, recording: Recording) -> bool:
+        """Whether its samples are there as they are, and few: reading them takes a tenth of a millisecond, as much as
+        another thread costs."""
+        raw, body = recording.request.raw, recording.body
+        return (
+            raw is not None
+            and self._decodes_here
+            and isinstance(body, bytes)
+            and len(body) <= _QUICK_BYTES
+            and raw.sample_rate == recording.model.bundle.sample_rate
+        )
 
     def _step(self, recording: Recording) -> None:
         """One step of a lane; what goes wrong is the recording's outcome."""
@@ -220,11 +245,14 @@ class Pump:
 
     def _serve_batches(self) -> None:
         while (batch := self._batches.get()) is not None:
-            try:
-                self._report(self._after_batch(batch))
-            except Exception:
-                _log.exception("a batch was lost; this is a bug")
+            self._finish(batch)
             del batch
+
+    def _finish(self, batch: Batch[Recording]) -> None:
+        try:
+            self._report(self._after_batch(batch))
+        except Exception:
+            _log.exception("a batch was lost; this is a bug")
 
     def _after_batch(self, batch: Batch[Recording]) -> Report:
         """Say the scores to their recordings; finish, or go on with, those that wait for them."""

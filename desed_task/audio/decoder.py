@@ -24,13 +24,18 @@ _LOUDEST = 1e10
 
 
 class Decoder(Protocol):
-    """An opened recording. container: one of containers.py; claimed_frames: what the header says, None if nothing."""
+    """An opened recording.
+
+    container: one of containers.py; claimed_frames: what the header says, None if nothing; bounded: whether its samples
+    are integers, which cannot but lie within full scale.
+    """
 
     container: str
     sample_rate: int
     channels: int
     claimed_frames: int | None
     damage: str | None
+    bounded: bool
 
     def read(self, max_frames: int) -> Frames:
         """The next samples, (at most max_frames, channels); empty at the end. AudioError when nothing is decodable."""
@@ -56,7 +61,8 @@ def mono_blocks(
         limits.require_length(num_samples, block.shape[1], decoder.sample_rate, name)
         limits.require_channels(block.shape[1], name)
         mono = _mean_of_channels(block)
-        _require_numbers(mono, name)
+        if not decoder.bounded:
+            _require_numbers(mono, name)
         yield mono
     if limits.strict or num_samples == 0:
         refuse_damaged(decoder, name)

@@ -43,6 +43,7 @@ class SoundfileDecoder:
     def __init__(self, stream: BinaryIO, container: str, name: str, damage: str | None = None) -> None:
         """damage: what is known of it by now. AudioError when libsndfile cannot open it."""
         self.damage = damage
+        self.bounded = False
         stream.seek(0)
         try:
             self._recording = _ForwardOnly(stream)

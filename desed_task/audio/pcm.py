@@ -75,6 +75,7 @@ class PcmDecoder:
         """num_bytes: how many there are; claimed_bytes: how many the header says, None if it does not know."""
         self.container, self.sample_rate, self.channels, self.damage = container, sample_rate, channels, damage
         self._stream, self._pcm = stream, pcm
+        self.bounded = pcm.encoding != "float"
         self._bytes_per_frame = pcm.num_bytes * channels
         self._position, self._frames_left = start, num_bytes // self._bytes_per_frame
         claimed = num_bytes if claimed_bytes is None else claimed_bytes

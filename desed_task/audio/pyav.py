@@ -53,6 +53,7 @@ class PyavDecoder:
         self._av = _import_av(container, name)
         self.container, self._name = container, name
         self.damage = damage
+        self.bounded = False
         stream.seek(0)
         try:
             self._opened = self._av.open(
