@@ -199,7 +199,7 @@ def test_training_exporting_and_serving_as_in_the_readme(project: Path, shell: S
     shell.further = TWO_FOLDS
     for line in [*block_with(project, "confs/sed/demo.yaml"), *block_with(project, SUBMISSION)]:
         shell.run(line)
-    assert set(shell.answers[0]) == {"model", "audio", "tags", "events"}
+    assert set(shell.answers[0]) == {"id", "model", "audio", "tags", "events", "warnings", "timing"}
     report = json.loads((shell.folder / "exp" / "report" / "report.json").read_text())
     assert report["files_present"] == report["files_expected"] == 4
     assert "<svg" in (shell.folder / "exp" / "scored" / "report.html").read_text()
