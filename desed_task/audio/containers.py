@@ -82,7 +82,8 @@ def find_recordings(folder: Path) -> list[Path]:
 
 def _unknown(name: str) -> AudioFormatError:
     return AudioFormatError(
-        f"{name}: not decodable audio, the first bytes are of no known audio file; send {', '.join(CONTAINERS)}"
+        f"{name}: not decodable audio, the first bytes are of no known audio file; convert it to "
+        f"{', '.join(CONTAINERS)}"
     )
 
 

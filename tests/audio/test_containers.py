@@ -25,7 +25,7 @@ NO_AUDIO = [b"", b"RIFF", b"RIFF....AVI ", b"FORM....ILBM", b"\xff", b"\xff\xf1"
 
 @pytest.mark.parametrize("data", NO_AUDIO)
 def test_anything_else_is_refused(data: bytes) -> None:
-    with pytest.raises(AudioFormatError, match="no known audio file; send WAV"):
+    with pytest.raises(AudioFormatError, match="no known audio file; convert it to WAV"):
         require_known_container(data)
 
 

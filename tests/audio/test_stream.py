@@ -160,7 +160,7 @@ def test_what_overflows_when_channels_are_added_is_refused() -> None:
 @pytest.mark.parametrize("container", ["AU", "W64", "CAF", "VOC", "NIST", "IRCAM", "PAF", "SVX", "MAT5", "HTK", "SDS"])
 def test_rare_containers_are_no_uploads(container: str) -> None:
     subtype = "PCM_16"
-    with pytest.raises(AudioFormatError, match="no known audio file; send WAV"):
+    with pytest.raises(AudioFormatError, match="no known audio file; convert it to WAV"):
         open_stream(encoded(noise(0.2, 1), container, subtype=subtype), RATE)
 
 

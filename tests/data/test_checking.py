@@ -72,8 +72,8 @@ def test_all_faults_of_all_sets_are_in_one_sentence_and_one_list(clips: ClipSet,
     audio = tmp_path / "audio"
     assert str(caught.value) == (
         f"real: 3 of 5 files present, 2 unusable, first {audio / 'a.wav'}: truncated, 956 of 16000 bytes of audio are "
-        f"there; other: 2 of 2 files present, 1 unusable, {other.clips[1].path}: not decodable audio (Format not "
-        f"recognised); fetch them again or delete them (all are listed in {store / FAULTS_FILE})"
+        f"there; other: 2 of 2 files present, 1 unusable, {other.clips[1].path}: not decodable audio, the first "
+        f"bytes are of no known audio file; fetch them again or delete them (all are listed in {store / FAULTS_FILE})"
     )
     assert [row[:2] for row in listed(store)[1:]] == [
         *(["real", str(audio / name)] for name in ("d.wav", "e.wav", "a.wav", "b.flac")),
@@ -104,7 +104,11 @@ def test_the_list_goes_when_nothing_is_missing(clips: ClipSet, tmp_path: Path) -
     [
         (None, "no such audio file"),
         (b"", "the file is empty (0 bytes)"),
-        (b"RIFF", "not decodable audio (Format not recognised)"),
+        (
+            b"RIFF",
+            "not decodable audio, the first bytes are of no known audio file; convert it to WAV, RF64, FLAC, OGG, "
+            "AIFF, MP3, MP4, WEBM, AAC",
+        ),
     ],
 )
 def test_reasons(clips: ClipSet, tmp_path: Path, content: bytes | None, reason: str) -> None:
