@@ -8,7 +8,8 @@ Rows (--only NAME for one part of them):
                                       Python that has `litserve` and `ray[serve]`: --peers_python
     simulated throughput, batcher idle                  a device whose time is known (serving_batching.py)
     decode mix                        FLAC and MP3 beside decoding alone (serving_decoding.py)
-    overload 5x, hour upload          an open loop beyond saturation, an hour beside clips (serving_overload.py)
+    overload 5x                       an open loop beyond saturation (serving_overload.py)
+    hour upload                       an hour beside short clips (serving_hour.py)
     sigterm, kill decoder             what is lost when processes end (serving_life.py)
     parity                            one recording heard in every way (serving_parity.py)
     cuda                              a CUDA device under the service (serving_cuda.py)
@@ -32,6 +33,7 @@ from benchmarks import (
     serving_batching,
     serving_cuda,
     serving_decoding,
+    serving_hour,
     serving_life,
     serving_overhead,
     serving_overload,
@@ -50,7 +52,7 @@ PARTS: Mapping[str, Callable[[Bench], list[Row]]] = {
     "batcher idle": serving_batching.idle_rows,
     "decode mix": serving_decoding.mix_rows,
     "overload 5x": serving_overload.overload_rows,
-    "hour upload": serving_overload.hour_rows,
+    "hour upload": serving_hour.hour_rows,
     "sigterm": serving_life.sigterm_rows,
     "kill decoder": serving_life.kill_rows,
     "parity": serving_parity.parity_rows,
