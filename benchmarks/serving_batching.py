@@ -21,6 +21,7 @@ from statistics import median
 
 import numpy as np
 
+from benchmarks.load_answers import goodput
 from benchmarks.serving_bench import (
     PCM_TYPE,
     Bench,
@@ -32,7 +33,7 @@ from benchmarks.serving_bench import (
     require_all_heard,
 )
 from benchmarks.serving_bundles import RATE, write_loudness_bundle
-from benchmarks.serving_load import Load, build_request, closed_loop, goodput, run_load
+from benchmarks.serving_load import Load, build_request, closed_loop, run_load
 from benchmarks.serving_process import HOST, Running, serving
 from desed_task.audio.raw_pcm import RawPcm
 from desed_task.audio.waveform import Waveform

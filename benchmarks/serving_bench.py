@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.load_answers import Answer, statuses
 from benchmarks.process_tree import two_cores
 from benchmarks.serving_bundles import RATE
-from benchmarks.serving_load import Answer, statuses
 from desed_task.errors import DesedTaskError
 
 Row = dict[str, Any]

@@ -20,6 +20,7 @@ from statistics import median
 
 import numpy as np
 
+from benchmarks.load_answers import goodput
 from benchmarks.serving_bench import (
     PCM_TYPE,
     Bench,
@@ -31,7 +32,7 @@ from benchmarks.serving_bench import (
     unmeasured_row,
 )
 from benchmarks.serving_bundles import RATE, write_network_bundle
-from benchmarks.serving_load import Load, build_request, closed_loop, goodput, run_load
+from benchmarks.serving_load import Load, build_request, closed_loop, run_load
 from benchmarks.serving_process import HOST, Running, serving
 from desed_task.detector import Detector
 from desed_task.errors import DesedTaskError

@@ -23,10 +23,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.hostile.whole_files import encode
+from benchmarks.load_answers import goodput
 from benchmarks.process_tree import pin
 from benchmarks.serving_bench import Bench, Row, compared_row, in_turn, pinned, require_all_heard
 from benchmarks.serving_bundles import write_loudness_bundle
-from benchmarks.serving_load import Load, Request, build_request, closed_loop, goodput, run_load
+from benchmarks.serving_load import Load, Request, build_request, closed_loop, run_load
 from benchmarks.serving_process import HOST, Running, serving
 from desed_task.audio.reading import read_waveform
 from desed_task.detector import Detector

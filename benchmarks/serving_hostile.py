@@ -43,12 +43,13 @@ from benchmarks.hostile.torment import (
     mutation_requests,
 )
 from benchmarks.hostile.verdicts import reached_decoder
+from benchmarks.load_answers import Answer, percentile
 from benchmarks.machine import describe_machine
 from benchmarks.process_tree import forget_peaks, peak_resident_bytes, resident_bytes
 from benchmarks.row_files import write_rows
 from benchmarks.serving_bench import Row, limited_row
 from benchmarks.serving_bundles import write_loudness_bundle
-from benchmarks.serving_load import Answer, Load, closed_loop, percentile, run_load
+from benchmarks.serving_load import Load, closed_loop, run_load
 from benchmarks.serving_process import HOST, Running, serving, started
 from desed_task.command_line import RecipeParser, run_recipe, show
 

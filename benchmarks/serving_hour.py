@@ -19,6 +19,7 @@ import numpy as np
 import soundfile
 
 from benchmarks.http_answers import AnswerReader, HttpAnswer
+from benchmarks.load_answers import lag, latencies, percentile
 from benchmarks.serving_batching import SIMULATED
 from benchmarks.serving_bench import (
     PCM_TYPE,
@@ -31,16 +32,7 @@ from benchmarks.serving_bench import (
     require_all_heard,
 )
 from benchmarks.serving_bundles import RATE, write_loudness_bundle
-from benchmarks.serving_load import (
-    Load,
-    build_request,
-    lag,
-    latencies,
-    open_loop,
-    percentile,
-    poisson_schedule,
-    run_load,
-)
+from benchmarks.serving_load import Load, build_request, open_loop, poisson_schedule, run_load
 from benchmarks.serving_process import HOST, Running, serving
 from desed_task.errors import DesedTaskError
 

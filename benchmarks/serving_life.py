@@ -16,23 +16,12 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+from benchmarks.load_answers import CLOSED, TOO_LATE, Answer, statuses
 from benchmarks.process_tree import children_of, tree_of
 from benchmarks.serving_batching import SECOND, SIMULATED
 from benchmarks.serving_bench import PCM_TYPE, Bench, Row, limited_row, pcm_body, pinned
 from benchmarks.serving_bundles import RATE, write_loudness_bundle
-from benchmarks.serving_load import (
-    CLOSED,
-    TOO_LATE,
-    Answer,
-    Load,
-    Schedule,
-    build_request,
-    merged,
-    open_loop,
-    poisson_schedule,
-    run_load,
-    statuses,
-)
+from benchmarks.serving_load import Load, Schedule, build_request, merged, open_loop, poisson_schedule, run_load
 from benchmarks.serving_process import HOST, Running, serving
 from desed_task.errors import DesedTaskError
 

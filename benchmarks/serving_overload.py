@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.load_answers import Answer, goodput, lag, latencies, percentile, statuses
 from benchmarks.process_tree import resident_bytes
 from benchmarks.serving_batching import SIMULATED
 from benchmarks.serving_bench import (
@@ -34,20 +35,7 @@ from benchmarks.serving_bench import (
     require_all_heard,
 )
 from benchmarks.serving_bundles import write_loudness_bundle
-from benchmarks.serving_load import (
-    Answer,
-    Load,
-    build_request,
-    closed_loop,
-    goodput,
-    lag,
-    latencies,
-    open_loop,
-    percentile,
-    poisson_schedule,
-    run_load,
-    statuses,
-)
+from benchmarks.serving_load import Load, build_request, closed_loop, open_loop, poisson_schedule, run_load
 from benchmarks.serving_process import HOST, Running, serving
 from desed_task.errors import DesedTaskError
 

@@ -17,7 +17,8 @@ from benchmarks.hostile.corpus import HostileFile, decodable, hostile_files
 from benchmarks.hostile.mutations import MAGIC_BYTES, mutate
 from benchmarks.hostile.verdicts import fault_of
 from benchmarks.hostile.whole_files import encode, sweep
-from benchmarks.serving_load import Answer, Request, build_request
+from benchmarks.load_answers import Answer
+from benchmarks.serving_load import Request, build_request
 
 PATHS = (
     "/v1/events",

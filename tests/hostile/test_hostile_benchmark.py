@@ -13,7 +13,7 @@ from benchmarks.hostile.corpus import RAW, HostileFile
 from benchmarks.hostile.large_bodies import large_bodies
 from benchmarks.hostile.torment import PATHS, corpus_requests, faults_of, mutation, mutation_requests
 from benchmarks.hostile.whole_files import whole_files
-from benchmarks.serving_load import CLOSED, Answer
+from benchmarks.load_answers import CLOSED, Answer
 
 OK = Answer("clip", 0.0, 0.0, 1.0, 200, body=b"{}", content_type="application/json")
 

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from benchmarks import serving
+from benchmarks.load_answers import CLOSED, Answer
 from benchmarks.serving_batching import MAX_BATCH, SECOND
 from benchmarks.serving_bench import Bench, compared_row, in_turn, limited_row, pcm_body, require_all_heard
 from benchmarks.serving_bundles import GRID, RATE, write_loudness_bundle, write_network_bundle
-from benchmarks.serving_load import CLOSED, Answer
 from benchmarks.serving_overload import WINDOW_SECONDS, WINDOWS, slope_per_minute
 from benchmarks.serving_parity import largest_difference
 from desed_task.detector import Detector

@@ -11,24 +11,26 @@ from typing import Any
 import pytest
 
 from benchmarks.http_answers import AnswerReader
-from benchmarks.serving_load import (
+from benchmarks.load_answers import (
     CLOSED,
     NOT_CONNECTED,
     TOO_LATE,
     Answer,
-    Load,
-    build_request,
-    closed_loop,
     goodput,
     lag,
     latencies,
+    percentile,
+    statuses,
+)
+from benchmarks.serving_load import (
+    Load,
+    build_request,
+    closed_loop,
     merged,
     open_loop,
-    percentile,
     poisson_schedule,
     regular_schedule,
     run_load,
-    statuses,
 )
 
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
