@@ -1,9 +1,9 @@
 """Admission: who gets in, decided before the body is read, and how long the others are told to wait.
 
 A request gets in when what is queued (see `backlog`), and itself, can be heard within `max_queue_delay` seconds at the
-speed measured now, or when nothing is queued at all. Until its body is there a request counts one window, and nothing
-any more when it has not come within `max_queue_delay`: connections that promise much and send nothing must not fill
-the queue. Likewise the budget of bytes holds what has arrived; what a request claims only has to fit at its head.
+speed measured now, or when nothing is queued at all. Until its body is there a request counts what it is expected to
+hold; when it has not come within half a second one window, and nothing any more after `max_queue_delay`: connections
+that promise much and send nothing must not fill the queue. Likewise the budget of bytes holds what has arrived; what a request claims only has to fit at its head.
 
 `retry_after` is when there will be room by the same figures. Those who were told a time before are counted as if they
 came, so that a thousand who are refused at once are told different seconds. Nothing is kept free for them, since a
@@ -27,6 +27,8 @@ from serving.errors import RequestError
 _LONGEST_WAIT = 60.0
 # The wait is told with a margin for the error of the measured speed.
 _MARGIN = 1.1
+# A body that takes longer than this is a slow one.
+_PROMPT_SECONDS = 0.5
 # Bodies that did not come are looked for again after so long.
 _LOOK_SECONDS = 0.05
 # A first guess, and how fast what bodies give back is forgotten.
@@ -114,7 +116,7 @@ class Admission:
             if not self._has_room(counted):
                 self._rejected("queue")
                 raise overloaded("the queue is full", self._wait_for(seconds))
-        ticket = Ticket(self, self._clock(), backlog.window_seconds)
+        ticket = Ticket(self, self._clock(), counted)
         self._tickets.add(ticket)
         self._arriving_seconds += ticket.counted
         return ticket
@@ -154,9 +156,13 @@ class Admission:
         if now - self._looked_at < _LOOK_SECONDS:
             return
         self._looked_at = now
+        window = self._backlog.window_seconds
         for ticket in self._tickets:
             if ticket.counted and ticket.admitted_at < now - self._max_queue_delay:
                 self.arrived(ticket)
+            elif ticket.counted > window and ticket.admitted_at < now - _PROMPT_SECONDS:
+                self._arriving_seconds -= ticket.counted - window
+                ticket.counted = window
 
     def _wait_for(self, seconds: float) -> float:
         """Seconds until there is room for a recording of so many, after all who were promised theirs."""
