@@ -3,7 +3,8 @@
 A request gets in when what is queued (see `backlog`), and itself, can be heard within `max_queue_delay` seconds at the
 speed measured now, or when nothing is queued at all. Until its body is there a request counts what it is expected to
 hold; when it has not come within half a second one window, and nothing any more after `max_queue_delay`: connections
-that promise much and send nothing must not fill the queue. Likewise the budget of bytes holds what has arrived; what a request claims only has to fit at its head.
+that promise much and send nothing must not fill the queue. Likewise the budget of bytes holds what has arrived; what a
+request claims only has to fit at its head.
 
 `retry_after` is when there will be room by the same figures. Those who were told a time before are counted as if they
 came, so that a thousand who are refused at once are told different seconds. Nothing is kept free for them, since a
