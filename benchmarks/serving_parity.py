@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -31,6 +32,7 @@ from desed_task.detector import Detector
 from desed_task.errors import DesedTaskError
 
 LIMIT = 1e-5
+logging.getLogger("httpx").setLevel(logging.WARNING)
 _CONTAINERS = (
     ("WAV", "PCM_16", 16_000),
     ("FLAC", "PCM_16", 44_100),
