@@ -119,7 +119,7 @@ def _added_by_batcher(detector: Detector, count: int) -> float:
         done.put(time.perf_counter())
 
     window = np.zeros(detector.bundle.windowing.window_samples, dtype=np.float32)
-    batcher: Batcher[_OneWindow] = Batcher(detector, ran, lambda _: None)
+    batcher: Batcher[_OneWindow] = Batcher(detector, ran, lambda _: None, lambda _: None)
 
     def batched() -> float:
         start = time.perf_counter()

@@ -211,8 +211,10 @@ class _Watch:
         self._watching = asyncio.get_running_loop().create_task(self._wait())
 
     def end(self) -> None:
-        if self._watching is not None:
-            self._watching.cancel()
+        # A task that knows us, and is known by us no more: a circle would wait for the collector.
+        watching, self._watching = self._watching, None
+        if watching is not None:
+            watching.cancel()
 
     async def _wait(self) -> None:
         while (await self._call.receive())["type"] != "http.disconnect":

@@ -76,19 +76,24 @@ class Batch(Generic[S]):
 
 
 class Batcher(Generic[S]):
-    """One device with its thread. ran: called in that thread with each batch; expired: with what is past its deadline,
-    whose windows are then not run. The thread is a daemon: a device that hangs must not keep the process."""
+    """One device with its thread, in which it calls what it is given.
+
+    ran: with each batch; expired: with what is past its deadline, whose windows are then not run; took: with how many
+    windows of short recordings wait no more. The thread is a daemon: a device that hangs must not keep the process.
+    """
 
     def __init__(
         self,
         device: Device,
         ran: Callable[[Batch[S]], None],
         expired: Callable[[S], None],
+        took: Callable[[int], None],
         name: str = "device",
     ) -> None:
         self._device = device
         self._ran = ran
         self._expired = expired
+        self._took = took
         self._inbox: SimpleQueue[tuple[S, Sequence[Waveform]] | None] = SimpleQueue()
         self._turns: deque[S] = deque()
         self._long_share = max(1, device.max_batch // _SHARE_OF_LONG_ONES)
@@ -146,9 +151,11 @@ class Batcher(Generic[S]):
         windows: list[Waveform] = []
         sources: list[S] = []
         set_aside: list[S] = []
+        num_taken = 0
         while turns and len(windows) < room:
             source = turns.popleft()
             if source.gone is not None or source.deadline <= now:
+                num_taken += 0 if source.is_long else len(source.waiting)
                 self._drop(source)
                 continue
             if source.is_long:
@@ -156,6 +163,8 @@ class Batcher(Generic[S]):
                     set_aside.append(source)
                     continue
                 long_room -= 1
+            else:
+                num_taken += 1
             windows.append(source.waiting.popleft())
             sources.append(source)
             if source.waiting:
@@ -163,6 +172,8 @@ class Batcher(Generic[S]):
             else:
                 source.in_turn = False
         turns.extendleft(reversed(set_aside))
+        if num_taken:
+            self._took(num_taken)
         return windows, sources
 
     def _drop(self, source: S) -> None:

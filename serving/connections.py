@@ -114,6 +114,12 @@ class HttpConnection(HttpToolsProtocol):
         cycle.transport = cast(asyncio.Transport, _ClosesGently(self, cycle))
         super()._start_asgi_task(cycle, app)
 
+    def on_response_complete(self) -> None:
+        if self._running is not None:
+            # The two know each other; left to the collector of such circles, thousands would stop the loop at a time.
+            self._running.transport = self.transport
+        super().on_response_complete()
+
     def begin_to_drain(self) -> None:
         """The answer to the request in progress is the last one of this connection."""
         if self.cycle is not None and not self.cycle.response_complete:

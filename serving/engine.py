@@ -189,6 +189,8 @@ class Engine:
             if timer is not None:
                 timer.cancel()
             self._recordings.discard(recording)
+            # An error knows the frames that it came through, they the recording, and that the error, by its future.
+            del recording.future
             model.leave()
             self._backlog.leave(place, seconds)
         self._count_heard(heard)
@@ -213,7 +215,8 @@ class Engine:
 
     def _begin(self, slot: str | None, model: ServedModel) -> None:
         assert self._pump is not None
-        model.begin(self._pump.ran, self._expire_from_thread)
+        decode, threads = self._pump.decode, self._settings.decode_threads
+        model.begin(decode, threads, self._pump.ran, self._expire_from_thread)
         self._models.put(slot, model)
         if self._metrics is not None:
             self._metrics.model_ready(model.id, model.bundle.version, model.provider, True)
@@ -247,7 +250,7 @@ class Engine:
         if seconds > 0:
             backlog.measure(seconds)
         for recording, outcome in report.outcomes:
-            if recording.future.done():
+            if recording not in self._recordings or recording.future.done():
                 continue
             if isinstance(outcome, Exception):
                 recording.future.set_exception(outcome)
@@ -260,7 +263,7 @@ class Engine:
                 self._loop.call_soon_threadsafe(self._expire, recording)
 
     def _expire(self, recording: Recording) -> None:
-        if not recording.future.done():
+        if recording in self._recordings and not recording.future.done():
             self._drop(recording, "deadline")
             late = RequestError(504, "deadline_exceeded", "the recording was not heard before the request's deadline")
             recording.future.set_exception(late)

@@ -22,12 +22,15 @@ from desed_task.errors import OptionsError
 from desed_task.hearing import DetectionOptions, Hearing, HearingPlan, WindowScores
 from serving.batcher import Batch, Batcher
 from serving.errors import RequestError, not_ready
+from serving.line import Line
 from serving.settings import ServingOptions
 from serving.simulated import SimulatedDetector
 
 # A recording is short, and is decoded in one step, up to so many windows, or seconds if that is more.
 _LEAST_STEP_WINDOWS = 4
 _LEAST_STEP_SECONDS = 30.0
+# Decoded windows that lie ready for the device, in full batches.
+_BATCHES_READY = 4
 # Options that differ from request to request must not pile up.
 _MOST_PLANS = 64
 
@@ -75,6 +78,7 @@ class ServedModel:
         self.step_windows = max(_LEAST_STEP_WINDOWS, math.ceil(_LEAST_STEP_SECONDS / self.window_seconds))
         self._plans: dict[int, tuple[DetectionOptions, HearingPlan]] = {}
         self._batcher: Batcher[Any] | None = None
+        self._line: Line[Any] | None = None
         self._num_recordings = 0
         self._retired = False
 
@@ -103,9 +107,27 @@ class ServedModel:
         self.detector.run([silence] * rows)
         self.audio_speed = rows * self.window_seconds / max(time.monotonic() - start, 1e-4)
 
-    def begin(self, ran: Callable[[Batch[Any]], None], expired: Callable[[Any], None]) -> None:
-        """Start the device thread."""
-        self._batcher = Batcher(self.detector, ran, expired, name=f"device-{self.id}")
+    @property
+    def line(self) -> Line[Any]:
+        """Who waits to be decoded; after `begin`."""
+        assert self._line is not None
+        return self._line
+
+    @property
+    def windows_ready(self) -> int:
+        """So many windows that lie ready keep the device busy."""
+        return _BATCHES_READY * self.detector.max_batch
+
+    def begin(
+        self,
+        decode: Callable[[Any], None],
+        most_decoded: int,
+        ran: Callable[[Batch[Any]], None],
+        expired: Callable[[Any], None],
+    ) -> None:
+        """Start the device thread. decode: called with a recording whose turn it is; most_decoded: at one time."""
+        self._line = Line(decode, most_decoded, self.windows_ready)
+        self._batcher = Batcher(self.detector, ran, expired, self._line.took, name=f"device-{self.id}")
 
     def new_hearing(self, options: DetectionOptions) -> Hearing:
         """For one more recording; OptionsError when the options do not fit the classes."""

@@ -1,10 +1,12 @@
 """Pump: a recording's way through the threads, from its body to its answer.
 
-    event loop -> short lane: decode, cut windows -> device thread -> after thread: scores said, result -> event loop
+    event loop -> the model's line -> short lane: decode, cut windows -> device thread -> after thread: scores said,
+    result -> event loop
 
 A step of a lane decodes until a few windows are there, and hands them to the model's batcher. A recording that has
 more goes on in the long lane. When `windows_ahead` of its windows wait or run it is parked, and put into the lane again
-when half of them have come back; so it holds no thread, and its memory does not grow with its length.
+when half of them have come back; so it holds no thread, and its memory does not grow with its length. Where many long
+ones are heard at the same time each may have fewer, so that all together have no more than the short ones (`line`).
 
 The event loop is woken once for each batch, and then hears of everything the batch brought about.
 """
@@ -75,7 +77,7 @@ class Pump:
         self._metrics = metrics
         self._long_ones: set[Recording] = set()
         self._batches: SimpleQueue[Batch[Recording] | None] = SimpleQueue()
-        self._short: Lane[Recording] = Lane("decode", decode_threads, self._step)
+        self._short: Lane[Recording] = Lane("decode", decode_threads, self._first_step)
         self._long: Lane[Recording] = Lane("decode-long", long_threads, self._step, _LONG_NICENESS)
         self._after = Thread(target=self._serve_batches, name="after", daemon=True)
         self._after.start()
@@ -86,11 +88,16 @@ class Pump:
         return len(self._long_ones) >= self._max_long
 
     def begin(self, recording: Recording) -> None:
-        """Let a recording have its first step."""
-        if self._is_quick(recording):
+        """Let a recording have its first step, when it is its turn."""
+        line = recording.model.line
+        if line.is_clear and self._is_quick(recording):
             self._step(recording)
         else:
-            self._short.put(recording)
+            line.join(recording)
+
+    def decode(self, recording: Recording) -> None:
+        """It is the turn of a recording that waited in its model's line."""
+        self._short.put(recording)
 
     def ran(self, batch: Batch[Recording]) -> None:
         """A batch comes back from a device, in its thread. Where nothing else waits for the device, a few recordings of
@@ -106,6 +113,9 @@ class Pump:
         """Nobody waits for the answer any more: its windows are dropped, its decoder is closed. From any thread."""
         if recording.gone is None:
             recording.gone = why
+        if recording.model.line.leave(recording):
+            recording.body = None
+            return
         with recording.lock:
             was_parked, recording.parked = recording.parked, False
         if was_parked:
@@ -136,6 +146,12 @@ class Pump:
             and raw.sample_rate == recording.model.bundle.sample_rate
         )
 
+    def _first_step(self, recording: Recording) -> None:
+        try:
+            self._step(recording)
+        finally:
+            recording.model.line.stepped()
+
     def _step(self, recording: Recording) -> None:
         """One step of a lane; what goes wrong is the recording's outcome."""
         if recording.gone is not None:
@@ -158,6 +174,8 @@ class Pump:
             return [], False
         windows: list[Waveform] = []
         hearing, lock, most = recording.hearing, recording.lock, recording.model.step_windows
+        if recording.is_long:
+            most = min(most, self._windows_ahead_of(recording))
         while recording.gone is None and len(windows) < most and time.monotonic() - began < _STEP_SECONDS:
             block = next(recording.blocks, None)
             with lock:
@@ -209,7 +227,7 @@ class Pump:
             recording.ended = ended
             done = ended and recording.outstanding == 0
             given_up = recording.gone is not None
-            recording.parked = not ended and not given_up and recording.outstanding >= self._windows_ahead
+            recording.parked = not ended and not given_up and recording.outstanding >= self._windows_ahead_of(recording)
             again = not ended and not recording.parked
         if given_up:
             self._let_go(recording)
@@ -217,12 +235,18 @@ class Pump:
         if windows:
             if recording.num_windows == len(windows):
                 recording.put_at = time.monotonic()
+            if not recording.is_long:
+                recording.model.line.decoded(len(windows))
             # From here on it may be the after thread's, or be done.
             recording.model.batcher.put(recording, windows)
         if done:
             self._report(Report([(recording, _outcome(recording))]))
         elif again:
             self._long.put(recording)
+
+    def _windows_ahead_of(self, recording: Recording) -> int:
+        """How many windows of a long recording may wait or run: fewer, where there are many such recordings."""
+        return max(1, min(self._windows_ahead, recording.model.windows_ready // max(1, len(self._long_ones))))
 
     def _let_go(self, recording: Recording) -> None:
         """Close the decoder, in the thread that uses it."""
@@ -284,7 +308,7 @@ class Pump:
             recording.hearing.said(_rows(batch.scores, rows))
             recording.outstanding -= len(rows)
             done = recording.ended and recording.outstanding == 0
-            again = recording.parked and recording.outstanding <= self._windows_ahead // 2
+            again = recording.parked and recording.outstanding <= self._windows_ahead_of(recording) // 2
             recording.parked = recording.parked and not again
         if done and not recording.is_long:
             report.outcomes.append((recording, _outcome(recording)))

@@ -54,7 +54,8 @@ class Story:
         self.device = device
         self.ran: SimpleQueue[Batch[Source]] = SimpleQueue()
         self.expired: SimpleQueue[Source] = SimpleQueue()
-        self.batcher: Batcher[Source] = Batcher(device, self.ran.put, self.expired.put)
+        self.taken: list[int] = []
+        self.batcher: Batcher[Source] = Batcher(device, self.ran.put, self.expired.put, self.taken.append)
 
     def put(self, source: Source, *values: float) -> None:
         self.batcher.put(source, [np.full(8, value, dtype=np.float32) for value in values])

@@ -299,6 +299,56 @@ def test_a_long_recording_holds_few_windows_and_lets_short_ones_pass(
     run(story, simulated=SimulatedOptions(base_ms=0, row_ms=0), windows_ahead=8, max_batch=4)
 
 
+def test_what_is_queued_lies_there_undecoded_and_is_heard_in_its_order(
+    run: Callable[..., None], told: type[ToldDetector]
+) -> None:
+    heard: list[int] = []
+
+    async def story(engine: Engine) -> None:
+        told.gate.clear()
+
+        async def hear(number: int) -> None:
+            await listen(engine, pcm(12.0, number))
+            heard.append(number)
+
+        tasks = [asyncio.create_task(hear(100 + number)) for number in range(40)]
+        await until(lambda: len(engine._recordings) == 40)
+        await asyncio.sleep(0.3)
+        windows = [recording.outstanding for recording in engine._recordings]
+        # Of batches of four, four lie ready; each recording has two windows, and two threads decode.
+        assert 16 <= sum(windows) - 4 <= 16 + 2 * 2
+        waiting = [recording for recording in engine._recordings if recording.num_windows == 0]
+        assert len(waiting) >= 25
+        assert all(recording.body is not None for recording in waiting)
+        tasks[-1].cancel()
+        await asyncio.sleep(0)
+        assert sum(recording.body is not None for recording in waiting) == len(waiting) - 1
+        told.gate.set()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    run(story, simulated=INSTANT, max_batch=4)
+    assert sorted(heard) == list(range(100, 139))
+    # Those that are decoded take turns, and nobody overtakes by more than they are.
+    assert max(abs(100 + place - number) for place, number in enumerate(heard)) <= 10
+
+
+def test_many_long_recordings_share_the_windows_that_lie_ready(
+    run: Callable[..., None], told: type[ToldDetector]
+) -> None:
+    async def story(engine: Engine) -> None:
+        told.gate.clear()
+        tasks = [asyncio.create_task(listen(engine, pcm(200.0, 100))) for _ in range(8)]
+        await until(lambda: sum(one.parked for one in engine._recordings) == 8)
+        windows = sum(recording.outstanding for recording in engine._recordings)
+        # Sixteen for all, but the first have more, which came when they were alone, or had their first step.
+        assert windows <= 8 * 4 + 16
+        told.gate.set()
+        for heard in await asyncio.gather(*tasks):
+            assert heard.audio.duration == 200.0
+
+    run(story, simulated=INSTANT, max_batch=4, windows_ahead=16)
+
+
 def test_more_long_recordings_than_may_be_are_refused(run: Callable[..., None], told: type[ToldDetector]) -> None:
     async def story(engine: Engine) -> None:
         told.gate.clear()
