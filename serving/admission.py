@@ -110,7 +110,7 @@ class Admission:
         if num_bytes and self.inflight_bytes and self.inflight_bytes + num_bytes > self._max_inflight_bytes:
             raise self._no_room_for(num_bytes)
         backlog = self._backlog
-        seconds = max(backlog.worth(num_bytes or 0) if seconds is None else seconds, backlog.window_seconds)
+        seconds = backlog.measure_of_default.whole(backlog.worth(num_bytes or 0) if seconds is None else seconds)
         counted = backlog.counted(seconds)
         if not self._has_room(counted):
             self._forget_late_bodies()
@@ -157,7 +157,7 @@ class Admission:
         if now - self._looked_at < _LOOK_SECONDS:
             return
         self._looked_at = now
-        window = self._backlog.window_seconds
+        window = self._backlog.measure_of_default.window_seconds
         for ticket in self._tickets:
             if ticket.counted and ticket.admitted_at < now - self._max_queue_delay:
                 self.arrived(ticket)

@@ -3,10 +3,11 @@
 Queued are audio-seconds of recordings that are there and not heard yet. The rules:
 
 - A recording counts what is left of it: what its header claims, or what was decoded if that is more, or, before its
-  header is read, what its bytes are worth by experience; at least one window, which is the least its model hears.
-- It counts at most `windows_ahead` windows. A recording takes its turn window by window (see `batcher`), so an hour
-  delays a clip no more than a minute does; counted whole, one archive would shut the door for everybody else.
+  header is read, what its bytes are worth by experience; in whole windows, which is what its model hears.
 - A window is worth the seconds from its start to that of the next, so what is heard adds up to what was counted.
+- A short recording counts whole, since it is heard in one go (see `line`). A long one takes its turn window by window
+  (see `batcher`), so an hour delays a clip no more than a minute does; it counts at most `windows_ahead` windows:
+  counted whole, one archive would shut the door for everybody else.
 
 The speed is audio-seconds heard per second, over the last seconds in which there was something to do: of everything,
 decoding, model and the rest, as it went. Before anything was heard it is that of the warm-up.
@@ -22,6 +23,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +35,8 @@ _GUESS_SECONDS = 0.25
 _SECONDS_PER_BYTE = 1 / 32_000
 _GUESS_BYTES = 10_000
 _FADE_PER_RECORDING = 0.98
+# Of a window: seconds are sums of floats.
+_ROUNDING = 1e-6
 # What is left of each recording is looked at again after so long.
 _LOOK_SECONDS = 0.1
 
@@ -55,17 +59,35 @@ class Rate:
         self._below = self._below * fade + below
 
 
+class Measure(NamedTuple):
+    """How a model counts what it is to hear. window_seconds: what a window is worth; most_windows: of one recording."""
+
+    window_seconds: float
+    most_windows: int
+
+    def whole(self, seconds: float) -> float:
+        """The seconds of as many windows as it takes to hear so many, at least one."""
+        return max(1, math.ceil(seconds / self.window_seconds - _ROUNDING)) * self.window_seconds
+
+    @property
+    def most(self) -> float:
+        """How many seconds of one recording count."""
+        return self.most_windows * self.window_seconds
+
+    def counted(self, seconds: float) -> float:
+        """How much a recording counts of which so many are left."""
+        return min(self.whole(seconds), self.most)
+
+
 class Place:
-    """One recording in the queue. remaining: seconds of it that are left to be heard; counted: how many count.
+    """One recording in the queue. remaining: seconds of it that are left to be heard; counted: how many count."""
 
-    window_seconds: what a window of its model is worth.
-    """
+    __slots__ = ("counted", "is_guessed", "measure", "num_bytes", "remaining")
 
-    __slots__ = ("counted", "num_bytes", "remaining", "window_seconds")
-
-    def __init__(self, num_bytes: int, window_seconds: float) -> None:
+    def __init__(self, num_bytes: int, measure: Measure, is_guessed: bool) -> None:
         self.num_bytes = num_bytes
-        self.window_seconds = window_seconds
+        self.is_guessed = is_guessed
+        self.measure = measure
         self.remaining = 0.0
         self.counted = 0.0
 
@@ -73,8 +95,7 @@ class Place:
 class Backlog:
     """What is queued at one server."""
 
-    def __init__(self, windows_ahead: int, clock: Callable[[], float] = time.monotonic) -> None:
-        self._windows_ahead = windows_ahead
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._speed = Rate(1.0, _GUESS_SECONDS)
         self._seconds_per_byte = Rate(_SECONDS_PER_BYTE, _GUESS_BYTES)
@@ -84,7 +105,7 @@ class Backlog:
         self._long_left = False
         self._works: dict[tuple[int, int], float] = {}
         self._looked_at = -math.inf
-        self.window_seconds = 1.0
+        self.measure_of_default = Measure(1.0, 1)
         self.queued_seconds = 0.0
 
     def __len__(self) -> int:
@@ -96,40 +117,39 @@ class Backlog:
         """Audio-seconds that are heard per second."""
         return max(self._speed.value, 1e-3)
 
-    def warmed_up(self, window_seconds: float, speed: float) -> None:
-        """What is known before anything was heard: what a window is worth, and the model's speed without the rest."""
-        self.window_seconds = window_seconds
+    def warmed_up(self, measure: Measure, speed: float) -> None:
+        """What is known of the default model before anything was heard: its measure, and its speed without the rest."""
+        self.measure_of_default = measure
         self._speed = Rate(speed, _GUESS_SECONDS)
 
     def worth(self, num_bytes: int) -> float:
         """The seconds of audio in so many bytes, by experience."""
         return num_bytes * self._seconds_per_byte.value
 
-    def counted(self, seconds: float, window_seconds: float | None = None) -> float:
-        """How much so many seconds count, of a recording for the default model if `window_seconds` is not given."""
-        window = self.window_seconds if window_seconds is None else window_seconds
-        return min(max(seconds, window), self._windows_ahead * window)
+    def counted(self, seconds: float) -> float:
+        """How much so many seconds count, of a recording for the default model."""
+        return self.measure_of_default.counted(seconds)
 
-    def enter(self, num_bytes: int, window_seconds: float) -> Place:
-        """A recording of so many bytes waits to be decoded."""
+    def enter(self, num_bytes: int, measure: Measure, seconds: float | None = None) -> Place:
+        """A recording of so many bytes waits to be decoded; seconds: what it holds, where that is known."""
         if not self._places:
             self._measured_at = self._clock()
-        place = Place(num_bytes, window_seconds)
+        place = Place(num_bytes, measure, seconds is None)
         self._places.add(place)
-        self.expect(place, self.worth(num_bytes))
+        self.expect(place, self.worth(num_bytes) if seconds is None else seconds)
         return place
 
     def expect(self, place: Place, seconds: float) -> None:
         """So much of it is left to be heard, as far as is known now; nothing of one that has left."""
         if place in self._places:
-            place.remaining = max(seconds, place.window_seconds)
-            self._count(place, self.counted(seconds, place.window_seconds))
+            place.remaining = place.measure.whole(seconds)
+            self._count(place, min(place.remaining, place.measure.most))
 
     def heard(self, place: Place, num_windows: int) -> None:
         """So many windows of it were heard; of one that has left nothing is awaited."""
         if place in self._places:
-            place.remaining = max(0.0, place.remaining - num_windows * place.window_seconds)
-            self._count(place, min(place.remaining, self._windows_ahead * place.window_seconds))
+            place.remaining = max(0.0, place.remaining - num_windows * place.measure.window_seconds)
+            self._count(place, min(place.remaining, place.measure.most))
 
     def measure(self, seconds: float) -> None:
         """So many seconds, of all recordings, were heard since this was said last."""
@@ -142,24 +162,23 @@ class Backlog:
         """A recording is answered, refused or given up; seconds: its duration, 0 where nobody knows it."""
         self._places.discard(place)
         self._count(place, 0.0)
-        if seconds > 0:
+        if seconds > 0 and place.is_guessed:
             self._seconds_per_byte.add(seconds, place.num_bytes, _FADE_PER_RECORDING)
         if not self._places:
             self.queued_seconds = 0.0  # what rounding left
 
     def counts_whole(self, seconds: float) -> bool:
         """Whether a recording of so many seconds counts as many."""
-        return seconds <= self._windows_ahead * self.window_seconds
+        return seconds <= self.measure_of_default.most
 
     def seconds_until(self, bound: float, more: Sequence[float] = ()) -> float:
         """How long it will take until no more than `bound` seconds are queued; more: long ones that join these."""
         self._look()
         if not self._long_left and not more:
             return max(0.0, self.queued_seconds - bound) / self.speed
-        key = (round(bound / self.window_seconds), len(more))
+        key = (round(bound / self.measure_of_default.window_seconds), len(more))
         if key not in self._works:
-            most = self._windows_ahead * self.window_seconds
-            self._works[key] = work_until(np.array([*self._left, *more]), most, bound)
+            self._works[key] = work_until(np.array([*self._left, *more]), self.measure_of_default.most, bound)
         return self._works[key] / self.speed
 
     def shortest_left(self) -> float:

@@ -49,7 +49,7 @@ class Engine:
         self._settings = settings
         self._metrics = metrics
         self._models = Models(settings)
-        self._backlog = Backlog(settings.windows_ahead)
+        self._backlog = Backlog()
         self._admission = Admission(
             self._backlog, settings.max_queue_delay, settings.max_inflight_bytes, self._count_rejected
         )
@@ -164,7 +164,9 @@ class Engine:
         self._loop = loop = asyncio.get_running_loop()
         if request.ticket is not None:
             self._admission.arrived(request.ticket)
-        place = self._backlog.enter(_size_of(body), model.window_seconds)
+        num_bytes = _size_of(body)
+        known_seconds = None if request.raw is None else request.raw.seconds(num_bytes)
+        place = self._backlog.enter(num_bytes, model.measure, known_seconds)
         recording = Recording(model, hearing, body, request, place, loop.create_future())
         timer = None
         if request.deadline < math.inf:
@@ -204,7 +206,7 @@ class Engine:
             for slot in self._models.slots():
                 model = self._models.load(slot)
                 if slot is None:
-                    self._backlog.warmed_up(model.window_seconds, model.audio_speed)
+                    self._backlog.warmed_up(model.measure, model.audio_speed)
                 self._begin(slot, model)
         except BaseException as error:
             self._models.failed = True

@@ -21,8 +21,6 @@ from serving.response_formats import Said, Writers, choose_format
 if TYPE_CHECKING:
     from serving.admission import Ticket
 
-_BYTES_PER_SAMPLE = 2
-
 
 class Reply(NamedTuple):
     """What is answered to one request. file_name: of the recording, `audio` without one."""
@@ -82,9 +80,7 @@ async def hear(call: Call, body: Body, request: ListenRequest) -> Heard:
 def open_door(call: Call, query: ListenQuery, raw: RawPcm | None = None) -> Ticket:
     """Everything that is refused before the body is read; the ticket has to be given back."""
     services, claimed = call.services, call.claimed_bytes
-    seconds = None
-    if raw is not None and claimed is not None:
-        seconds = claimed / (_BYTES_PER_SAMPLE * raw.channels * raw.sample_rate)
+    seconds = raw.seconds(claimed) if raw is not None and claimed is not None else None
     services.quotas.require(call.key, seconds)
     require_size(call)
     model = services.engine.model(query.parameters.model)

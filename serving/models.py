@@ -20,6 +20,7 @@ from desed_task.bundle import Bundle
 from desed_task.detector import Detector
 from desed_task.errors import OptionsError
 from desed_task.hearing import DetectionOptions, Hearing, HearingPlan, WindowScores
+from serving.backlog import Measure
 from serving.batcher import Batch, Batcher
 from serving.errors import RequestError, not_ready
 from serving.line import Line
@@ -65,10 +66,10 @@ class ServedModel:
 
     id: what requests call it; audio_speed: audio-seconds per second in full batches, measured when it was warmed;
     window_seconds: what a window is worth, from its start to the next's; step_windows: how many are decoded in one step
-    (see `pump`), so the most a short recording has.
+    (see `pump`), so the most a short recording has; measure: how recordings for it count in the queue.
     """
 
-    def __init__(self, model_id: str, detector: Listener) -> None:
+    def __init__(self, model_id: str, detector: Listener, windows_ahead: int) -> None:
         self.id = model_id
         self.detector = detector
         self.audio_speed = 0.0
@@ -76,6 +77,7 @@ class ServedModel:
         # A window is worth what it adds to those before it.
         self.window_seconds = view.hop_samples / detector.bundle.sample_rate
         self.step_windows = max(_LEAST_STEP_WINDOWS, math.ceil(_LEAST_STEP_SECONDS / self.window_seconds))
+        self.measure = Measure(self.window_seconds, max(windows_ahead, self.step_windows))
         self._plans: dict[int, tuple[DetectionOptions, HearingPlan]] = {}
         self._batcher: Batcher[Any] | None = None
         self._line: Line[Any] | None = None
@@ -238,7 +240,7 @@ class Models:
         model_id = detector.bundle.model_id if slot is None else slot
         if slot is None and model_id in self._folders:
             raise OptionsError(f"models: {model_id!r} is already the id of the default bundle; choose another id")
-        model = ServedModel(model_id, detector)
+        model = ServedModel(model_id, detector, settings.windows_ahead)
         model.warm_up()
         return model
 

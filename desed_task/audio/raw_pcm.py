@@ -29,6 +29,10 @@ class RawPcm:
     channels: int = 1
     big_endian: bool = False
 
+    def seconds(self, num_bytes: int) -> float:
+        """What so many bytes last."""
+        return num_bytes / (_BYTES_PER_SAMPLE * self.channels * self.sample_rate)
+
 
 @lru_cache(maxsize=256)
 def raw_pcm_of(content_type: str | None) -> RawPcm | None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from serving.admission import Admission, Ticket
-from serving.backlog import Backlog
+from serving.backlog import Backlog, Measure
 from serving.errors import RequestError
 
 WINDOW, SPEED, DELAY = 10.0, 100.0, 5.0  # so 500 s may be queued
@@ -29,8 +29,9 @@ class Door:
 
     def __init__(self, max_inflight_bytes: int = 10**9, windows_ahead: int = 4) -> None:
         self.clock = Clock()
-        self.backlog = Backlog(windows_ahead, self.clock)
-        self.backlog.warmed_up(WINDOW, SPEED)
+        self.measure = Measure(WINDOW, windows_ahead)
+        self.backlog = Backlog(self.clock)
+        self.backlog.warmed_up(self.measure, SPEED)
         self.reasons: list[str] = []
         self.admission = Admission(self.backlog, DELAY, max_inflight_bytes, self.reasons.append, self.clock)
 
@@ -39,7 +40,7 @@ class Door:
         tickets = [self.admission.admit(CLIP_BYTES, None) for _ in range(number)]
         for ticket in tickets:
             self.admission.arrived(ticket)
-            self.backlog.enter(CLIP_BYTES, WINDOW)
+            self.backlog.enter(CLIP_BYTES, self.measure)
         return tickets
 
     def refusal(self, num_bytes: int | None = CLIP_BYTES, seconds: float | None = None) -> RequestError:
@@ -60,13 +61,13 @@ def test_requests_get_in_until_the_queue_would_take_longer_than_the_bound() -> N
 
 def test_an_empty_queue_takes_whatever_comes() -> None:
     door = Door()
-    door.backlog.warmed_up(WINDOW, 0.1)  # half a second may be queued
+    door.backlog.warmed_up(door.measure, 0.1)  # half a second may be queued
     door.admission.admit(10_000_000, 300.0)
 
 
 def test_an_hour_shuts_the_door_for_nobody() -> None:
     door = Door()
-    place = door.backlog.enter(10_000_000, WINDOW)
+    place = door.backlog.enter(10_000_000, door.measure)
     door.backlog.expect(place, 3600.0)  # counts 40 s
     door.let_in_clips(46)
     door.refusal()
@@ -178,7 +179,7 @@ def honest_share(clip_seconds: list[float], arrivals: list[float]) -> float:
                     heapq.heappush(events, (at + error.members["retry_after"], next(counter), True))
                 continue
             got_in += again
-            place = door.backlog.enter(0, WINDOW)
+            place = door.backlog.enter(0, door.measure)
             door.backlog.expect(place, seconds)
             inside.append((place, seconds))
     assert came_back > 50

@@ -22,6 +22,7 @@ from desed_task.detector import Detector
 from desed_task.errors import AudioError, AudioFormatError, AudioTooLongError, BundleError, OptionsError
 from desed_task.hearing import DetectionOptions, WindowScores
 from serving import models
+from serving.backlog import Measure
 from serving.engine import Engine
 from serving.errors import RequestError
 from serving.recording import Heard, ListenRequest
@@ -373,7 +374,7 @@ def test_the_door_closes_at_the_bound_and_opens_again(run: Callable[..., None], 
         told.gate.clear()
         tasks = [asyncio.create_task(listen(engine, pcm(0.1))) for _ in range(20)]
         await until(lambda: len(engine._backlog) == 20)
-        engine._backlog.warmed_up(9.36, 90.0)  # 180 s may be queued, 187 are
+        engine._backlog.warmed_up(Measure(9.36, 16), 90.0)  # 180 s may be queued, 187 are
         with pytest.raises(RequestError) as refused:
             engine.admit(3200)
         assert refused.value.code == "overloaded"
