@@ -3,7 +3,8 @@
 The model takes no time (simulated, 0 ms), the body is 320 kB of 16-bit samples, raw on all sides, and each peer gives
 the answer that we gave to that body. CPU time is that of all processes of a side, over many requests of a closed loop
 of 8 connections; what a side spends when nobody asks (Ray's 11 processes do) is measured before and taken off. No side
-writes a log of its requests.
+writes a log of its requests. Beside FastAPI it is told for one connection too: then each request wakes the device's
+thread and the event loop by itself, which a bare route does not have to.
 """
 
 from __future__ import annotations
@@ -43,7 +44,10 @@ _PEERS_FOLDER = Path(__file__).resolve().parent / "serving_peers"
 
 def fastapi_rows(bench: Bench) -> list[Row]:
     """The bare route, in this Python."""
-    return [_row(bench, "fastapi", Path(sys.executable))]
+    here = Path(sys.executable)
+    alone = _row(bench, "fastapi", here, connections=1)
+    del alone["met"]  # told beside the others, without an aim
+    return [_row(bench, "fastapi", here), alone | {"name": "overhead fastapi, one connection"}]
 
 
 def litserve_rows(bench: Bench) -> list[Row]:
@@ -56,12 +60,14 @@ def ray_rows(bench: Bench) -> list[Row]:
     return [_row(bench, "ray", bench.peers_python)]
 
 
-def cpu_ms_per_request(running: Running, content: bytes, num_requests: int, idle_share: float) -> float:
+def cpu_ms_per_request(
+    running: Running, content: bytes, num_requests: int, idle_share: float, connections: int = CONNECTIONS
+) -> float:
     """CPU milliseconds of the tree for each request; idle_share: seconds of CPU per second when nobody asks."""
     load = Load(HOST, running.port, spin=False)
     before, start = cpu_seconds(running.pid), time.monotonic()
     request = build_request("clip", "/v1/events", content, PCM_TYPE)
-    answers = run_load(lambda: closed_loop(load, [request] * num_requests, CONNECTIONS))
+    answers = run_load(lambda: closed_loop(load, [request] * num_requests, connections))
     spent = cpu_seconds(running.pid) - before - idle_share * (time.monotonic() - start)
     require_all_heard(answers)
     return 1000 * spent / num_requests
@@ -84,7 +90,7 @@ def first_answer(running: Running, content: bytes) -> bytes:
     return answer.body
 
 
-def _row(bench: Bench, peer: str, python: Path | None) -> Row:
+def _row(bench: Bench, peer: str, python: Path | None, connections: int = CONNECTIONS) -> Row:
     name, (target, num_requests) = f"overhead {peer}", PEERS[peer]
     version = None if python is None else _version(python, _PACKAGES[peer], bench.folder)
     if python is None or version is None:
@@ -101,9 +107,9 @@ def _row(bench: Bench, peer: str, python: Path | None) -> Row:
         theirs = opened.enter_context(started(command, bench.folder, bench.server_cores, patience=300.0))
         opened.enter_context(pinned(bench.our_cores))
         same = first_answer(theirs, content)
-        values = in_turn(bench.rounds, _sides({"ours": ours, "theirs": theirs}, content, count, bench))
+        values = in_turn(bench.rounds, _sides({"ours": ours, "theirs": theirs}, content, count, connections, bench))
     note = (
-        f"320 kB of raw PCM16, simulated model of 0 ms, {count} requests a round on {CONNECTIONS} connections; the "
+        f"320 kB of raw PCM16, simulated model of 0 ms, {count} requests a round on {connections} connections; the "
         f"peer answers with the same JSON ({len(same)} bytes); at least {target:.2f} times cheaper is the aim"
     )
     label = f"{NAMES[peer]} {version}"
@@ -111,10 +117,12 @@ def _row(bench: Bench, peer: str, python: Path | None) -> Row:
     return row | {"met": row["ratio"] >= target}
 
 
-def _sides(servers: Mapping[str, Running], content: bytes, count: int, bench: Bench) -> dict[str, Callable[[], float]]:
+def _sides(
+    servers: Mapping[str, Running], content: bytes, count: int, connections: int, bench: Bench
+) -> dict[str, Callable[[], float]]:
     def side(running: Running) -> Callable[[], float]:
         idle = idle_share(running, bench.pick(3.0, 0.3))
-        return lambda: cpu_ms_per_request(running, content, count, idle)
+        return lambda: cpu_ms_per_request(running, content, count, idle, connections)
 
     return {name: side(running) for name, running in servers.items()}
 

@@ -39,6 +39,12 @@ class ServiceApp(FastAPI):
         self.state.services = services
         self.gate = Gate(services, ROUTES, super().__call__)
 
+    def read_keys(self) -> None:
+        """The keys from now on are what the file holds now; OptionsError, and no change, when it is not right."""
+        services = self.state.services
+        if services.keys is not None:
+            services.keys = KeyRing.read(services.settings.keys_file)
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Through the gate."""
         await self.gate(scope, receive, send)

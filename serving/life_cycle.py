@@ -4,8 +4,8 @@ SIGTERM, SIGINT   the server drains. At once /health/ready says 503 and every an
                   `grace` seconds, in which balancers notice, everything is still served. Then new recordings are
                   refused (503, Retry-After), those in progress end, the port is closed, and the process exits with 0.
 a second one      ends the process at once, with 128 + the signal's number.
-SIGHUP            every model is loaded again beside the old one and takes its place when it is warm; one that cannot be
-                  loaded is a line in the log, and the old one goes on.
+SIGHUP            the file of keys is read again, and every model is loaded again beside the old one and takes its place
+                  when it is warm; what cannot be read is a line in the log, and the old keys or model go on.
 
 A connection that a client keeps open is closed only when it has been idle since before the refusals began: a request
 that arrives on one while the server drains is answered.
@@ -41,14 +41,17 @@ _log = logging.getLogger("serving")
 
 
 class ServiceServer(uvicorn.Server):
-    """A server of one engine. grace, drain_seconds: as in the settings."""
+    """A server of one engine. grace, drain_seconds: as in the settings; read_keys: reads the file of keys again."""
 
-    def __init__(self, config: ServiceConfig, engine: Engine, grace: float, drain_seconds: float) -> None:
+    def __init__(
+        self, config: ServiceConfig, engine: Engine, grace: float, drain_seconds: float, read_keys: Callable[[], None]
+    ) -> None:
         super().__init__(config)
         self.server_state = self._connections = Connections()
         self._engine = engine
         self._grace = grace
         self._drain_seconds = drain_seconds
+        self._read_keys = read_keys
         self._stopping = asyncio.Event()
         self._reload_again = False
         self._reloading: asyncio.Task[None] | None = None
@@ -65,7 +68,7 @@ class ServiceServer(uvicorn.Server):
             yield
             return
         self._loop = asyncio.get_running_loop()
-        handlers = {signal.SIGTERM: self._end, signal.SIGINT: self._end, signal.SIGHUP: self._take_new_models}
+        handlers = {signal.SIGTERM: self._end, signal.SIGINT: self._end, signal.SIGHUP: self._read_again}
         before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
         try:
             yield
@@ -153,7 +156,7 @@ class ServiceServer(uvicorn.Server):
         self.should_exit = True
         self._stopping.set()
 
-    def _take_new_models(self, _number: int, _frame: FrameType | None) -> None:
+    def _read_again(self, _number: int, _frame: FrameType | None) -> None:
         self._loop.call_soon_threadsafe(self._begin_reload)
 
     def _begin_reload(self) -> None:
@@ -165,6 +168,10 @@ class ServiceServer(uvicorn.Server):
         """Once for all signals that come before it has begun."""
         while self._reload_again:
             self._reload_again = False
+            try:
+                self._read_keys()
+            except DesedTaskError as error:
+                _log.error("the keys go on as they were: %s", error)
             for model in self._engine.models():
                 try:
                     new = await self._engine.reload(model.id)

@@ -1,8 +1,8 @@
 """The verb `desed-task serve --bundle DIR`, the same as `python -m serving --bundle DIR`.
 
 The server prints one line, `ready on http://HOST:PORT`, once every model is warm. SIGTERM and SIGINT let the requests
-in progress end, then the process exits with 0; SIGHUP loads the models again. Refused input is one sentence and exit
-code 2. Where settings are from, and which goes over which: serving/settings_sources.py.
+in progress end, then the process exits with 0; SIGHUP reads the keys and the models again. Refused input is one
+sentence and exit code 2. Where settings are from, and which goes over which: serving/settings_sources.py.
 """
 
 from __future__ import annotations
@@ -75,7 +75,8 @@ def _run_server(settings: ServingOptions, listener: socket.socket, port_file: Pa
         proxy_headers=False,
         server_header=False,
     )
-    server = ServiceServer(config, app.state.engine, settings.drain_grace_seconds, settings.drain_seconds)
+    grace, seconds = settings.drain_grace_seconds, settings.drain_seconds
+    server = ServiceServer(config, app.state.engine, grace, seconds, app.read_keys)
     with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
         runner.run(_serve_until_stopped(server, app.state.engine, listener, port_file))
 

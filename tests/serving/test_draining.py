@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import http.client
 import json
 import shutil
@@ -214,3 +215,34 @@ def test_sighup_takes_a_new_model_and_keeps_the_old_one_when_it_cannot(
     server.process.terminate()
     assert server.process.wait(timeout=20) == 0
     assert "goes on as it was" in server.process.stdout.read()
+
+
+def test_sighup_takes_new_keys_and_keeps_the_old_ones_when_it_cannot(
+    new_server: Callable[..., Any], tmp_path: Path, ten_seconds: bytes
+) -> None:
+    keys_file = tmp_path / "keys.yaml"
+
+    def write_keys(*names: str) -> None:
+        sums = {name: hashlib.sha256(name.encode()).hexdigest() for name in names}
+        keys_file.write_text(json.dumps({"keys": [{"name": name, "sha256": value} for name, value in sums.items()]}))
+
+    def status_for(key: str) -> int:
+        headers = {"X-API-Key": key}
+        return httpx.post(f"{server.url}/v1/events", content=ten_seconds, headers=headers, timeout=30).status_code
+
+    write_keys("leaver", "stayer")
+    server = new_server("--set", f"keys_file={keys_file}")
+    assert [status_for(key) for key in ("leaver", "stayer", "comer")] == [200, 200, 401]
+    write_keys("stayer", "comer")
+    server.process.send_signal(signal.SIGHUP)
+    deadline = time.monotonic() + 20
+    while status_for("comer") != 200:
+        assert time.monotonic() < deadline
+    assert [status_for(key) for key in ("leaver", "stayer")] == [401, 200]
+    keys_file.write_text("keys: []")
+    server.process.send_signal(signal.SIGHUP)
+    time.sleep(1)
+    assert status_for("comer") == 200
+    server.process.terminate()
+    assert server.process.wait(timeout=20) == 0
+    assert "the keys go on as they were" in server.process.stdout.read()
