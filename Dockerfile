@@ -16,6 +16,10 @@ COPY desed_task desed_task
 COPY serving serving
 RUN pip install --constraint constraints.txt ".[serve,trace]"
 
+# Half of what is installed is onnxruntime's code for NVIDIA devices.
+FROM build AS build-cpu
+RUN find /opt/service -name "libonnxruntime_providers_cuda.so" -delete -o -name "libonnxruntime_providers_tensorrt.so" -delete
+
 # CUDA and cuDNN as packages, of the versions that onnxruntime was built for: the host needs a driver and nothing else.
 FROM build AS build-cuda
 RUN pip install --constraint constraints.txt "onnxruntime-gpu[cuda,cudnn]"
@@ -36,5 +40,5 @@ COPY --from=build-cuda /opt/service /opt/service
 ENV NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility DESED_TASK_SERVING_DEVICE=cuda:0
 
 FROM runtime AS cpu
-COPY --from=build /opt/service /opt/service
+COPY --from=build-cpu /opt/service /opt/service
 ENV DESED_TASK_SERVING_DEVICE=cpu

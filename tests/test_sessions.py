@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -36,3 +39,22 @@ def test_a_file_that_is_no_graph_is_refused(tmp_path: Path) -> None:
     (tmp_path / "model.onnx").write_bytes(b"no graph")
     with pytest.raises(BundleError, match="onnxruntime cannot load it"):
         open_session(tmp_path / "model.onnx", "cpu", 1)
+
+
+def test_a_session_reports_to_nobody_and_marks_no_machine(tiny_bundle: Path, tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from desed_task.sessions import open_session; "
+        "open_session(Path(sys.argv[1]), 'cpu', 1)"
+    )
+    # Where tests run as CI onnxruntime is silent by itself.
+    kept = {name: value for name, value in os.environ.items() if name not in ("CI", "ORT_DISABLE_TELEMETRY")}
+    home = {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    ran = subprocess.run(
+        [sys.executable, "-c", code, str(tiny_bundle / MODEL_FILE)],
+        env={**kept, **home},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert list(tmp_path.rglob("*device*")) == []
