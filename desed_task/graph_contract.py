@@ -16,9 +16,8 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import onnxruntime
-
 from desed_task.errors import BundleError
+from desed_task.onnx_runtime import onnxruntime
 
 INPUT_NAME = "waveform"
 STRONG_NAME = "strong"

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from desed_task.errors import OptionsError
+from desed_task.onnx_runtime import onnxruntime
 from desed_task.sessions import Session
 
 Windows = NDArray[np.float32] | Sequence[NDArray[np.float32]]

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import onnxruntime
 import torch
 from numpy.typing import NDArray
 from torch import nn
@@ -22,6 +21,7 @@ from desed_task.bundle import Bundle
 from desed_task.clip_pooling import probabilities_of
 from desed_task.errors import BundleError
 from desed_task.graph_contract import INPUT_NAME, STRONG_NAME, WEAK_LOGITS_NAME
+from desed_task.onnx_runtime import onnxruntime
 from desed_task.soundscapes.procedural.bank import ProceduralOptions, build_procedural_soundbank
 from desed_task.soundscapes.soundbank import SAMPLE_RATE as SOUNDBANK_RATE
 from desed_task.soundscapes.soundbank import seeded

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import onnxruntime
 import pytest
 import torch
 from torch import Tensor
@@ -11,6 +10,7 @@ from torch import Tensor
 from desed_task.export import trace_graph
 from desed_task.features.exact_dft import ExactFFTBands, ExactMatrixBands
 from desed_task.features.fsd50k import FSD50KSpectrogram, FSD50KSpectrogramOptions
+from desed_task.onnx_runtime import onnxruntime
 
 HOP, LENGTH = 220, 441
 

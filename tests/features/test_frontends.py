@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import onnxruntime
 import pytest
 import torch
 from every_frontend import FRONTENDS, build_frontend, noise
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 from desed_task.export import trace_graph
 from desed_task.features.frontend import StagedFrontend
 from desed_task.features.fsd50k import FSD50KSpectrogram
+from desed_task.onnx_runtime import onnxruntime
 
 LENGTHS = (
     1,

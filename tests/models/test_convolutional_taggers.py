@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import onnxruntime
 import pytest
 import torch
 from torch import Tensor, nn
@@ -24,6 +23,7 @@ from desed_task.models.fsd50k_crnn import Fsd50kCRNN, Fsd50kCRNNOptions
 from desed_task.models.resnet import ResNet, ResNetAttention, ResNetAttentionOptions, ResNetOptions
 from desed_task.models.tagger import InputShape
 from desed_task.models.vgglike import VGGLike, VGGLikeOptions
+from desed_task.onnx_runtime import onnxruntime
 
 BANDS, CLASSES = 64, 3
 SHAPE = InputShape(100, BANDS)

@@ -8,7 +8,6 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-import onnxruntime
 import pytest
 import torch
 from torch import Tensor, nn
@@ -31,6 +30,7 @@ from desed_task.models.tagger import InputShape
 from desed_task.models.talnet import TALNet, TALNetOptions, TALTrans, TALTransOptions
 from desed_task.models.transformer import Linear, LinearOptions, Transformer, TransformerOptions
 from desed_task.models.vgglike import VGGLike, VGGLikeOptions
+from desed_task.onnx_runtime import onnxruntime
 from desed_task.variants import MODELS
 
 BANDS, MEL_FRAMES, CLASSES = 64, 320, 3

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import onnxruntime
 import pytest
 import torch
 from pydantic import ValidationError
@@ -23,6 +22,7 @@ from desed_task.models.mobilenet import MobileNet, MobileNetOptions
 from desed_task.models.tagger import InputShape
 from desed_task.models.talnet import TALNet, TALNetOptions, TALTrans, TALTransOptions
 from desed_task.models.transformer import Linear, LinearOptions, Transformer, TransformerOptions
+from desed_task.onnx_runtime import onnxruntime
 
 BANDS, CLASSES, MEL_FRAMES = 32, 3, 100
 SHAPE = InputShape(MEL_FRAMES, BANDS)
