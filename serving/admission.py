@@ -26,6 +26,8 @@ from serving.backlog import Backlog, Rate
 from serving.errors import RequestError
 
 _LONGEST_WAIT = 60.0
+# Less than any window; seconds are sums of floats.
+_ROUNDING = 1e-6
 # The wait is told with a margin for the error of the measured speed.
 _MARGIN = 1.1
 # A body that takes longer than this is a slow one.
@@ -150,7 +152,7 @@ class Admission:
 
     def _has_room(self, counted: float) -> bool:
         queued = self._backlog.queued_seconds + self._arriving_seconds
-        return queued <= 0 or queued + counted <= self._max_queue_delay * self._backlog.speed
+        return queued <= _ROUNDING or queued + counted <= self._max_queue_delay * self._backlog.speed
 
     def _forget_late_bodies(self) -> None:
         now = self._clock()

@@ -119,11 +119,15 @@ class Batcher(Generic[S]):
             self._take_in()
             if self._closed:
                 return
-            windows, sources = self._next_batch()
-            if windows:
-                batch = self._run(windows, sources)
-                batch.more_waits = bool(self._turns) or not self._inbox.empty()
-                self._ran(batch)
+            self._run_next()
+
+    def _run_next(self) -> None:
+        """One batch, in a call of its own: while the thread waits for more it holds nothing of it."""
+        windows, sources = self._next_batch()
+        if windows:
+            batch = self._run(windows, sources)
+            batch.more_waits = bool(self._turns) or not self._inbox.empty()
+            self._ran(batch)
 
     def _take_in(self) -> None:
         """Move what was put into the turns; waits when there is nothing to do."""

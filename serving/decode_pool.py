@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from threading import Lock
@@ -25,8 +26,12 @@ from serving.decoding import limits_of
 from serving.recording import ListenRequest
 from serving.settings import ServingOptions
 
-# A decoder that says nothing for so long beyond its processor time hangs.
+# A decoder hangs that says nothing for so long beyond its processor time, or until the deadline of its recording, since
+# others need the thread that waits for it; but it has at least a second.
 _SILENT_SECONDS = 30
+_LEAST_SECONDS = 1.0
+# A new decoder may be killed before it has said hello, and the nursery too.
+_FORKS_TRIED = 3
 # Whatever a library leaks ends with the process.
 _RECORDINGS_PER_DECODER = 1000
 
@@ -82,8 +87,13 @@ class DecodePool:
         if decoder is not None:
             # One that waited may have died of something else, and this is when it shows.
             with contextlib.suppress(DecoderStoppedError):
-                return ProcessStream(decoder, self._put_back, body, order)
-        return ProcessStream(self._new_decoder(), self._put_back, body, order)
+                return ProcessStream(decoder, self._put_back, body, order, self._patience(request))
+        return ProcessStream(self._new_decoder(), self._put_back, body, order, self._patience(request))
+
+    def _patience(self, request: ListenRequest) -> float:
+        """How long the decoder of a recording may say nothing, in seconds."""
+        left = max(request.deadline - time.monotonic(), _LEAST_SECONDS)
+        return min(left, self._settings.decode_cpu_seconds + _SILENT_SECONDS)
 
     def _take_idle(self) -> Decoder | None:
         while True:
@@ -110,21 +120,26 @@ class DecodePool:
             decoder.end()
 
     def _new_decoder(self) -> Decoder:
-        seconds = self._settings.decode_cpu_seconds + _SILENT_SECONDS
-        for _ in range(2):
+        for _ in range(_FORKS_TRIED):
             nursery = None
             try:
                 with self._lock:
                     nursery = self._nursery_now()
                     connection = nursery.fork()
-                return Decoder(connection, seconds)
-            except (OSError, EOFError):  # somebody killed the nursery
-                with self._lock:
-                    if self._nursery is nursery:
-                        self._nursery = None
-                if nursery is not None:
-                    nursery.end()
+                return Decoder(connection)
+            except (OSError, EOFError) as error:
+                # Maybe the new decoder alone has ended, or we have no descriptor left. A nursery takes all its decoders
+                # with it, so only one that is gone, or hangs, is given up.
+                hangs = isinstance(error, BlockingIOError)
+                if nursery is not None and (hangs or not nursery.is_alive()):
+                    self._give_up(nursery)
         raise errors.DesedTaskError("no decode process can be started")
+
+    def _give_up(self, nursery: Nursery) -> None:
+        with self._lock:
+            if self._nursery is nursery:
+                self._nursery = None
+        nursery.end()
 
     def _nursery_now(self) -> Nursery:
         if self._closed:
@@ -138,7 +153,12 @@ class ProcessStream:
     """A recording that a decoder decodes; a `decoding.BlockStream`."""
 
     def __init__(
-        self, decoder: Decoder, put_back: Callable[[Decoder], None], body: bytes | BinaryIO, order: dict[str, Any]
+        self,
+        decoder: Decoder,
+        put_back: Callable[[Decoder], None],
+        body: bytes | BinaryIO,
+        order: dict[str, Any],
+        silent_seconds: float,
     ) -> None:
         self._decoder: Decoder | None = decoder
         self._put_back = put_back
@@ -147,7 +167,7 @@ class ProcessStream:
         self.info = AudioInfo(0.0, 1, 1, "")
         self.warnings: tuple[str, ...] = ()
         try:
-            decoder.order(body, json.dumps(order).encode())
+            decoder.order(body, json.dumps(order).encode(), silent_seconds)
             self._read_description(self._receive(INFO))
         except (OSError, EOFError):
             raise self._stopped() from None

@@ -89,7 +89,12 @@ def main() -> None:
             return
         if descriptor is None:
             continue
-        if os.fork() == 0:
+        try:
+            child = os.fork()
+        except OSError:  # as many processes as there may be: one decoder less, told by the end of its socket
+            os.close(descriptor)
+            continue
+        if child == 0:
             try:
                 _end_with(nursery)
                 control.close()

@@ -23,7 +23,7 @@ _LARGEST_FRAME = 1 << 27
 class Decoder:
     """One decode process, seen through its socket."""
 
-    def __init__(self, connection: socket.socket, silent_seconds: int) -> None:
+    def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
         self.num_recordings = 0
         self.is_lowered = False
@@ -35,16 +35,10 @@ class Decoder:
         except BaseException:
             connection.close()
             raise
-        self._set_timeout(silent_seconds)
 
     def is_alive(self) -> bool:
         """Whether it still holds its end of the socket."""
-        try:
-            return self._connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) != b""
-        except BlockingIOError:
-            return True
-        except OSError:
-            return False
+        return _is_held(self._connection)
 
     def lower_priority(self, niceness: int) -> None:
         """Of the whole process; only an administrator's could be raised again."""
@@ -52,8 +46,9 @@ class Decoder:
         with contextlib.suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, self.pid, niceness)
 
-    def order(self, body: bytes | BinaryIO, content: bytes) -> None:
-        """Ask it to decode a body."""
+    def order(self, body: bytes | BinaryIO, content: bytes, silent_seconds: float) -> None:
+        """Ask it to decode a body; one that then says nothing for so long hangs (OSError)."""
+        self._set_timeout(silent_seconds)
         with _descriptor_of(body) as descriptor:
             rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [descriptor]))]
             header = HEADER.pack(OPEN, len(content))
@@ -79,9 +74,10 @@ class Decoder:
         """Hang up; it ends by itself."""
         self._connection.close()
 
-    def _set_timeout(self, seconds: int) -> None:
+    def _set_timeout(self, seconds: float) -> None:
         # The kernel's own, since Python's costs further calls of the system for each read.
-        self._connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", seconds, 0))
+        parts = struct.pack("ll", int(seconds), int(seconds % 1 * 1e6))
+        self._connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, parts)
 
 
 class Nursery:
@@ -102,6 +98,10 @@ class Nursery:
                 pass_fds=[theirs.fileno()],
                 env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
             )
+
+    def is_alive(self) -> bool:
+        """Whether it still holds its end of the control socket."""
+        return _is_held(self._control)
 
     def fork(self) -> socket.socket:
         """The socket of a new decoder."""
@@ -124,6 +124,16 @@ class Nursery:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+
+
+def _is_held(connection: socket.socket) -> bool:
+    """Whether the other side is there."""
+    try:
+        return connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) != b""
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
 
 
 @contextlib.contextmanager

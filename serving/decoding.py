@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator
 from typing import BinaryIO, Protocol
@@ -89,6 +90,12 @@ class _Owning:
     def close(self) -> None:
         self._stream.close()
         self._file.close()
+
+
+def import_decoders() -> None:
+    """Before recordings come: the first one that needs PyAV would hold up every thread while it is imported."""
+    with contextlib.suppress(ImportError):
+        import av  # noqa: F401
 
 
 def limits_of(settings: ServingOptions, strict: bool) -> DecodeLimits:

@@ -22,7 +22,7 @@ from desed_task.errors import AudioError, AudioFormatError, AudioTooLongError
 from serving.admission import Admission, Ticket, overloaded
 from serving.backlog import Backlog
 from serving.decode_pool import DecodePool
-from serving.decoding import ThreadOpener
+from serving.decoding import ThreadOpener, import_decoders
 from serving.errors import RequestError, draining, not_ready
 from serving.memory import collect_rarely, keep_freed_memory
 from serving.models import Models, ServedModel
@@ -103,9 +103,10 @@ class Engine:
             self._pump.give_up(recording, "closed")
             if not recording.future.done():
                 recording.future.set_exception(draining())
-        self._pump.close()
+        # Decoders that hang end with their pool; the threads that wait for them would not.
         if self._decode_pool is not None:
             self._decode_pool.close()
+        self._pump.close()
         for model in self._models.alive():
             model.close()
         for model in self._models.alive():
@@ -128,13 +129,16 @@ class Engine:
     async def reload(self, model_id: str | None = None) -> ServedModel:
         """Load the model's bundle again beside the one that serves, then swap them; the one that serves from now on.
 
-        DesedTaskError, and the old one goes on, when the new one cannot be loaded.
+        DesedTaskError, and the old one goes on, when the new one cannot be loaded; RequestError 503 draining when the
+        engine was closed meanwhile.
         """
         slot = self._models.slot_of(model_id)
         self._models.find(model_id)
         async with self._reloading:
             loop = asyncio.get_running_loop()
             model = await loop.run_in_executor(self._loader, self._models.load, slot)
+            if self._closed:
+                raise draining()
             self._begin(slot, model)
         return model
 
@@ -201,7 +205,9 @@ class Engine:
     def _load(self) -> None:
         self.loaded.set_running_or_notify_cancel()
         try:
-            if self._decode_pool is not None:
+            if self._decode_pool is None:
+                import_decoders()
+            else:
                 self._decode_pool.start()
             for slot in self._models.slots():
                 model = self._models.load(slot)

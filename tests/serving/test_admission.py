@@ -65,6 +65,20 @@ def test_an_empty_queue_takes_whatever_comes() -> None:
     door.admission.admit(10_000_000, 300.0)
 
 
+def test_what_rounding_leaves_of_others_does_not_shut_the_door() -> None:
+    door = Door(windows_ahead=16)
+    measure = Measure(9.36, 16)
+    door.backlog.warmed_up(measure, 1000.0)
+    slow, *others = [door.admission.admit(None, windows * 9.36) for windows in (1, 3, 14)]
+    for ticket in (slow, *others):
+        door.admission.arrived(ticket)
+    for ticket in others:
+        ticket.release()
+    assert door.admission._arriving_seconds != 0.0
+    door.backlog.warmed_up(measure, 0.1)
+    door.admission.admit(None, 9.0)
+
+
 def test_an_hour_shuts_the_door_for_nobody() -> None:
     door = Door()
     place = door.backlog.enter(10_000_000, door.measure)

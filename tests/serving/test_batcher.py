@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from queue import SimpleQueue
@@ -99,6 +100,19 @@ def test_an_idle_device_takes_a_window_at_once(make_story: Callable[..., Story])
     story = make_story()
     story.put(Source("a"), 1.0)
     assert story.next_batch() == [("a", 1.0)]
+
+
+def test_an_idle_device_holds_nothing_of_what_it_ran(make_story: Callable[..., Story]) -> None:
+    story = make_story()
+    source = Source("a")
+    story.put(source, 1.0)
+    assert story.next_batch() == [("a", 1.0)]
+    held = weakref.ref(source)
+    del source
+    deadline = time.monotonic() + 5
+    while held() is not None and time.monotonic() < deadline:
+        time.sleep(0.005)
+    assert held() is None
 
 
 def test_what_waits_goes_together_up_to_the_largest_batch(make_story: Callable[..., Story]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import signal
 import socket
@@ -22,8 +23,9 @@ from desed_task.audio.raw_pcm import RawPcm
 from desed_task.audio.stream import open_stream
 from desed_task.errors import AudioError, AudioFormatError, AudioTooLongError
 from serving.decode_pool import DecodePool, DecoderStoppedError, ProcessStream
-from serving.decoders import Decoder
+from serving.decoders import Decoder, Nursery
 from serving.engine import Engine
+from serving.errors import RequestError
 from serving.recording import Heard, ListenRequest
 from serving.settings import ServingOptions, SimulatedOptions
 
@@ -188,6 +190,98 @@ def test_a_nursery_that_was_killed_is_replaced(settings: ServingOptions, make_by
     pool.close()
 
 
+def still_born() -> socket.socket:
+    ours, theirs = socket.socketpair()
+    theirs.close()
+    return ours
+
+
+def no_descriptor() -> socket.socket:
+    raise OSError(errno.EMFILE, "too many open files")
+
+
+@pytest.mark.parametrize("failing_fork", [still_born, no_descriptor])
+def test_a_decoder_that_cannot_be_had_takes_no_other_with_it(
+    pool: DecodePool,
+    make_bytes: Callable[..., bytes],
+    monkeypatch: pytest.MonkeyPatch,
+    failing_fork: Callable[[], socket.socket],
+) -> None:
+    other, nursery = pool(long_body(make_bytes), RATE, ListenRequest()), nursery_pid(pool)
+    fork, failures = Nursery.fork, [failing_fork]
+    monkeypatch.setattr(Nursery, "fork", lambda self: failures.pop()() if failures else fork(self))
+    while (idle := pool._take_idle()) is not None:
+        idle.end()
+    assert len(read_all(pool(make_bytes(np.zeros(RATE, np.float32)), RATE, ListenRequest()))[0]) == RATE
+    assert not failures
+    assert len(read_all(other)[0]) == 120 * RATE
+    assert nursery_pid(pool) == nursery
+
+
+NURSERY = """
+import os
+from serving import decode_process
+fork = os.fork
+def fork_next_time():
+    os.fork = fork
+    raise BlockingIOError(11, "no more processes")
+os.fork = fork_next_time
+decode_process.main()
+"""
+
+
+def test_a_nursery_that_cannot_fork_goes_on(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    popen = subprocess.Popen
+
+    def start(command: list[str], **options: Any) -> subprocess.Popen[bytes]:
+        return popen([command[0], "-c", NURSERY, *command[3:]], cwd=project, **options)
+
+    monkeypatch.setattr(subprocess, "Popen", start)
+    nursery = Nursery(1_000_000_000)
+    with pytest.raises(EOFError):
+        Decoder(nursery.fork())
+    assert is_running(Decoder(nursery.fork()).pid)
+    nursery.end()
+
+
+def test_a_decoder_that_hangs_is_waited_for_until_the_deadline(
+    pool: DecodePool, make_bytes: Callable[..., bytes]
+) -> None:
+    body = make_bytes(np.zeros(RATE, np.float32))
+    read_all(pool(body, RATE, ListenRequest()))
+    hanging = pool.idle_pids
+    for pid in hanging:
+        os.kill(pid, signal.SIGSTOP)
+    begun = time.monotonic()
+    assert len(read_all(pool(body, RATE, ListenRequest(deadline=begun + 1.5)))[0]) == RATE
+    assert 1.4 < time.monotonic() - begun < 10
+    for pid in hanging:
+        os.kill(pid, signal.SIGKILL)
+
+
+def test_an_engine_whose_decoders_hang_can_be_closed(
+    settings: ServingOptions, make_bytes: Callable[..., bytes]
+) -> None:
+    body = make_bytes(np.zeros(RATE, np.float32))
+
+    async def story() -> None:
+        engine = Engine(settings)
+        engine.start()
+        await asyncio.wrap_future(engine.loaded)
+        assert engine._decode_pool is not None
+        for pid in engine._decode_pool.idle_pids:
+            os.kill(pid, signal.SIGSTOP)
+        task = asyncio.create_task(engine.listen(body, ListenRequest()))
+        await asyncio.sleep(0.1)
+        begun = time.monotonic()
+        engine.close()
+        assert time.monotonic() - begun < 10
+        with pytest.raises(RequestError, match="stopping"):
+            await task
+
+    asyncio.run(story())
+
+
 def test_a_recording_that_is_given_up_ends_its_decoder(pool: DecodePool, make_bytes: Callable[..., bytes]) -> None:
     stream = pool(long_body(make_bytes), RATE, ListenRequest())
     next(iter(stream))
@@ -219,9 +313,9 @@ def test_a_decoder_that_takes_too_much_is_stopped(project: Path, deed: str, refu
         command = [sys.executable, "-c", WILD_DECODER.format(deed=deed), str(theirs.fileno())]
         process = subprocess.Popen(command, pass_fds=[theirs.fileno()], cwd=project)
     order = {"sample_rate": RATE, "limits": {"containers": []}, "name": "wild", "raw": None, "cpu_seconds": 0}
-    decoder = Decoder(ours, 30)
+    decoder = Decoder(ours)
     with pytest.raises(AudioError, match=refusal):
-        ProcessStream(decoder, Decoder.end, b"x", order)
+        ProcessStream(decoder, Decoder.end, b"x", order, 30)
     process.wait(20)
 
 
