@@ -39,11 +39,19 @@ class ServiceApp(FastAPI):
         self.state.services = services
         self.gate = Gate(services, ROUTES, super().__call__)
 
-    def read_keys(self) -> None:
-        """The keys from now on are what the file holds now; OptionsError, and no change, when it is not right."""
+    def read_keys(self) -> bool:
+        """The keys from now on are what the file holds now; OptionsError, and no change, when it is not right.
+
+        Returns whether there is such a file.
+        """
         services = self.state.services
         if services.keys is not None:
             services.keys = KeyRing.read(services.settings.keys_file)
+        return services.keys is not None
+
+    def say_stopping(self) -> None:
+        """From now on /health/ready says that the server is stopping."""
+        self.state.services.stopping = True
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Through the gate."""

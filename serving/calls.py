@@ -32,7 +32,10 @@ JSON = b"application/json"
 
 @dataclass
 class Services:
-    """What the routes of one application share. keys: None when anybody may ask; tracer: None without tracing."""
+    """What the routes of one application share.
+
+    keys: None when anybody may ask; tracer: None without tracing; stopping: whether the server was asked to stop.
+    """
 
     settings: ServingOptions
     engine: Engine
@@ -40,6 +43,7 @@ class Services:
     keys: KeyRing | None
     quotas: Quotas
     tracer: Tracer | None = None
+    stopping: bool = False
 
 
 @dataclass(slots=True)

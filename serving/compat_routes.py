@@ -1,4 +1,4 @@
-"""Routes in the shape of other services, so that their clients work unchanged.
+"""Routes in the shape of other services, so that what was written for them needs another address and little more.
 
     POST /hf/audio-classification   Hugging Face: the bytes of a file, or JSON {inputs: base64, parameters}; answers
                                     [{label, score}], the highest score first
@@ -6,20 +6,20 @@
                                     verbose_json, text, srt, vtt); events in the place of words
 
 The model's scores are those of independent classes, which is what `sigmoid` means there; softmax and logits are made
-from them. Fields of transcriptions that mean nothing here (language, prompt, temperature ...) are taken and not used.
+from them. Fields of transcriptions that mean nothing here (language, prompt, temperature ...) are taken and not used;
+`stream` is refused, since who reads a stream would take the answer for an empty one.
 """
 
 from __future__ import annotations
 
 import asyncio
-import base64
 import binascii
 import math
 
 from pydantic import ValidationError
 
 from serving.answers import json_answer
-from serving.bodies import Upload, read_body
+from serving.bodies import Body, Upload, read_body
 from serving.calls import Answer, Call, Route
 from serving.errors import bad_parameters
 from serving.listening import Reply, answer_recording, build_request, hear, hear_call, open_door
@@ -33,16 +33,21 @@ from serving.operations import (
     reference,
     text_answers,
 )
-from serving.queries import read_deadline, read_query
+from serving.queries import Pairs, read_deadline, read_query
 from serving.response_formats import EVENT_FORMATS, Said, Writers, events_text
 from serving.schemas import AudioEvents, ClassificationParameters, ClassificationRequest, LabelScore
 
 _HF_TOP_K = 5
 # Of probabilities, whose logits are finite.
 _LOWEST = 1e-7
+# A parser makes many times its bytes of each small value.
+_MAX_JSON_VALUES = 1000
+# Decoded at a time: all of it with its line breaks and without would be there twice.
+_BASE64_SLICE = 1 << 20
+# As `include`, `include[]` or `chunking_strategy[type]`.
 _IGNORED_FIELDS = (
-    *("language", "prompt", "temperature", "timestamp_granularities[]", "timestamp_granularities", "stream"),
-    *("include[]", "chunking_strategy"),
+    *("language", "prompt", "temperature", "timestamp_granularities", "include", "chunking_strategy", "stream"),
+    *("known_speaker_names", "known_speaker_references"),
 )
 _REFUSALS = problems(400, 401, 404, 406, 408, 413, 415, 422, 429, 500, 503, 504)
 
@@ -64,21 +69,44 @@ async def _hear_json(call: Call) -> tuple[ClassificationParameters, Reply]:
     with open_door(call, query) as ticket, Upload() as upload:
         body = await read_body(call, upload, ticket)
         # Of a large body it takes a while in which nobody else would be answered.
-        request, audio = await asyncio.to_thread(_read_request, body if isinstance(body, bytes) else body.read())
+        parameters, audio = await asyncio.to_thread(_read_request, body)
         heard = await hear(call, audio, build_request(call, query, None, deadline, ticket))
-    return request.parameters or ClassificationParameters(), Reply(query, heard, "audio")
+    return parameters, Reply(query, heard, "audio")
 
 
-def _read_request(body: bytes) -> tuple[ClassificationRequest, bytes]:
+def _read_request(body: Body) -> tuple[ClassificationParameters, bytes]:
+    request = _parse(body if isinstance(body, bytes) else body.read())
     try:
-        request = ClassificationRequest.model_validate_json(body, strict=True)
-    except ValidationError as error:
-        faults = [(".".join(map(str, fault["loc"])) or "body", str(fault["msg"])) for fault in error.errors()]
-        raise bad_parameters(faults) from None
-    try:
-        return request, base64.b64decode(request.inputs, validate=True)
-    except (binascii.Error, ValueError):
+        audio = _from_base64(request.inputs)
+    except ValueError:
         raise bad_parameters([("inputs", "not base64; send the bytes of an audio file in it")]) from None
+    return request.parameters or ClassificationParameters(), audio
+
+
+def _parse(body: bytes) -> ClassificationRequest:
+    # base64 holds none of these
+    if sum(body.count(mark) for mark in (b",", b"[", b"{")) > _MAX_JSON_VALUES:
+        raise bad_parameters([("body", f"more than {_MAX_JSON_VALUES} values; send `inputs` and `parameters` alone")])
+    try:
+        return ClassificationRequest.model_validate_json(body, strict=True)
+    except ValidationError as error:
+        faults = [
+            (".".join(map(str, fault["loc"])) or "body", str(fault["msg"]))
+            for fault in error.errors(include_input=False)
+        ]
+        raise bad_parameters(faults) from None
+
+
+def _from_base64(text: str) -> bytes:
+    """What the text stands for, with line breaks in it or without; ValueError when it is no base64."""
+    pieces, rest = [], ""
+    for start in range(0, len(text), _BASE64_SLICE):
+        rest += text[start : start + _BASE64_SLICE].replace("\n", "").replace("\r", "")
+        whole = len(rest) // 4 * 4
+        pieces.append(binascii.a2b_base64(rest[:whole], strict_mode=True))
+        rest = rest[whole:]
+    pieces.append(binascii.a2b_base64(rest, strict_mode=True))
+    return b"".join(pieces)
 
 
 def _applied(tags: tuple[tuple[str, float], ...], function: str) -> list[tuple[str, float]]:
@@ -98,7 +126,14 @@ def _logit(score: float) -> float:
 
 async def audio_events(call: Call) -> Answer:
     """The events of a recording, in the shape of a transcription."""
-    return await answer_recording(call, TRANSCRIPT_FORMATS, form_only=True, ignored_fields=_IGNORED_FIELDS)
+    return await answer_recording(call, TRANSCRIPT_FORMATS, form_only=True, read_fields=_own_fields)
+
+
+def _own_fields(fields: Pairs) -> Pairs:
+    """The fields that mean something; RequestError 422 for an answer that is to come as a stream."""
+    if any(name == "stream" and value.lower() not in ("", "false", "0") for name, value in fields):
+        raise bad_parameters([("stream", "the events come in one answer; leave it out")])
+    return tuple((name, value) for name, value in fields if name.partition("[")[0] not in _IGNORED_FIELDS)
 
 
 def _transcript(said: Said) -> Answer:

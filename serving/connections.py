@@ -1,9 +1,11 @@
 """HttpConnection: uvicorn's connection with bounds on heads, problem documents, and an orderly way to end.
 
 uvicorn's own protocol reads a head of any length for any time, closes a connection under a client that still uploads
-(whose kernel then throws the answer away with the connection), and tells what is no HTTP in plain text. Here a head has
-32 KiB and `head_seconds`; a connection that is to close after its answer first takes what is still on its way; and once
-the server is draining, every answer says `Connection: close`, so that clients move on without losing a request.
+(whose kernel then throws the answer away with the connection), keeps one for ever whose client takes nothing of its
+answer, loses the body of a request that offers to speak another protocol (curl --http2, Java), and tells what is no
+HTTP in plain text. Here a head has 32 KiB and `head_seconds`; a connection that is to close after its answer first
+takes what is still on its way; one on which nothing is taken for `keep_alive_seconds` is cut; and once the server is
+draining, every answer says `Connection: close`, so that clients move on without losing a request.
 """
 
 from __future__ import annotations
@@ -21,13 +23,17 @@ from uvicorn.server import ServerState
 MAX_HEAD_BYTES = 32_768
 # How long a client that was refused may go on sending before the connection is cut.
 LINGER_SECONDS = 5.0
+# Of requests that come before their turn no more are kept; the connection ends with the last answer.
+MAX_PIPELINED = 1000
+# A larger piece of an answer is written by itself: put together with the head it would be there once more.
+_LARGE_BYTES = 1 << 16
 
 
-def problem(status: int, code: str, detail: str, **members: Any) -> bytes:
+def problem(status: int, code: str, detail: str) -> bytes:
     """A problem document of what ends before any route is found."""
     title = http.HTTPStatus(status).phrase
     return json.dumps(
-        {"type": "about:blank", "title": title, "status": status, "detail": detail, "code": code, **members}
+        {"type": "about:blank", "title": title, "status": status, "detail": detail, "code": code}
     ).encode()
 
 
@@ -55,14 +61,17 @@ class HttpConnection(HttpToolsProtocol):
         self.in_head = False
         self._lingers = False
         self._num_read = 0
+        # Bytes since the parser came to the end of anything: part of a head, of trailers, or of a chunk's extensions.
+        self._num_unfinished = 0
+        self._reader_timer: asyncio.TimerHandle | None = None
         self._running: RequestResponseCycle | None = None
-        self._head_bytes = 0
         self._head_timer: asyncio.TimerHandle | None = None
         self._refusal = (400, "malformed_request", "this is not HTTP/1.1")
         self._arm_idle_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._end_head()
+        self._forget_reader()
         self._unset_keepalive_if_required()
         if self._running is not None and not self._running.response_complete:
             self._running.disconnected = True
@@ -84,26 +93,64 @@ class HttpConnection(HttpToolsProtocol):
             return
         self._unset_keepalive_if_required()
         self._num_read = len(data)
+        self._num_unfinished += len(data)
         try:
-            self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._answer_and_close()
+            self._parse(data)
         except httptools.HttpParserError:
             self.send_400_response(self._refusal[2])
             return
-        if self.in_head:
+        if self._num_unfinished > MAX_HEAD_BYTES:
+            self._refuse_long_head()
+        elif self.in_head:
             self._wait_for_head()
         elif self.idle and self.timeout_keep_alive_task is None:
             self._arm_idle_timer()
+
+    def _parse(self, data: bytes) -> None:
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as offer:
+            self._decline(data[offer.args[0] :])
+
+    def _decline(self, rest: bytes) -> None:
+        """No other protocol is spoken: the request is answered, its body read as that of any other, and no more."""
+        self.cycle.keep_alive = False
+        framing = self._body_framing()
+        if framing is not None:
+            self.parser = httptools.HttpRequestParser(_BodyOnly(self))
+            self.parser.feed_data(b"POST / HTTP/1.1\r\n%s: %s\r\n\r\n" % framing)
+            self.parser.feed_data(rest)
+
+    def _body_framing(self) -> tuple[bytes, bytes] | None:
+        """The header that says how long the body is."""
+        names = (b"content-length", b"transfer-encoding")
+        return next(((name, value) for name, value in self.headers if name in names), None)
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self.in_head = True
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self.in_head:  # and of no use behind a body
+            super().on_header(name, value)
+
+    def on_body(self, body: bytes) -> None:
+        self._num_unfinished = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._num_unfinished = 0
+        # Behind an offer the parser sees another protocol, and no body.
+        if not (self.parser.should_upgrade() and self._body_framing()):
+            super().on_message_complete()
+
     def on_headers_complete(self) -> None:
+        self._num_unfinished = 0
         self._end_head()
         if self._num_read > MAX_HEAD_BYTES:
             self._check_head()
+        if len(self.pipeline) >= MAX_PIPELINED:
+            raise ValueError  # the parser's way to stop
         super().on_headers_complete()
         if cast(Connections, self.server_state).draining:
             self.cycle.keep_alive = False
@@ -135,8 +182,22 @@ class HttpConnection(HttpToolsProtocol):
         self.flow.resume_reading()
         self.loop.call_later(LINGER_SECONDS, self.transport.close)
 
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._watch_reader()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._forget_reader()
+
     def send_400_response(self, msg: str) -> None:
         """Tell what is wrong with what is no request, and close."""
+        if self.cycle is not None and not self.cycle.response_complete and not self.cycle.more_body:
+            # The client would take it for the answer to the request before.
+            self._lingers = True
+            self._end_head()
+            self.cycle.keep_alive = False
+            return
         status, code, _ = self._refusal
         body = problem(status, code, msg)
         head = (
@@ -154,28 +215,33 @@ class HttpConnection(HttpToolsProtocol):
     def _unsupported_upgrade_warning(self) -> None:
         """No line in the log for a wish that any client may have."""
 
-    def _answer_and_close(self) -> None:
-        """What follows a request to speak another protocol is not HTTP; the request itself is answered."""
-        if self._should_upgrade():
-            self.handle_websocket_upgrade()
-        elif self.cycle is not None:
-            self.cycle.keep_alive = False
+    def _watch_reader(self) -> None:
+        self._num_unread = self.transport.get_write_buffer_size()
+        self._reader_timer = self.loop.call_later(self.timeout_keep_alive, self._look_at_reader)
+
+    def _look_at_reader(self) -> None:
+        if self.transport.get_write_buffer_size() < self._num_unread:
+            self._watch_reader()
+        else:
+            self.transport.abort()
+
+    def _forget_reader(self) -> None:
+        if self._reader_timer is not None:
+            self._reader_timer.cancel()
+            self._reader_timer = None
 
     def _arm_idle_timer(self) -> None:
         self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
 
     def _wait_for_head(self) -> None:
-        self._head_bytes += self._num_read
-        if self._head_bytes > MAX_HEAD_BYTES:
-            self._refuse_long_head()
-        elif self._head_timer is None:
+        if self._head_timer is None:
             seconds = cast(ServiceConfig, self.config).head_seconds
             self._head_timer = self.loop.call_later(seconds, self._head_is_late)
 
     def _check_head(self) -> None:
         if len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > MAX_HEAD_BYTES:
             self._refusal = _LONG_HEAD
-            raise ValueError  # the parser's way to stop
+            raise ValueError
 
     def _refuse_long_head(self) -> None:
         self._refusal = _LONG_HEAD
@@ -183,21 +249,25 @@ class HttpConnection(HttpToolsProtocol):
 
     def _head_is_late(self) -> None:
         self._head_timer = None
-        if self.cycle is not None and not self.cycle.response_complete:
-            self.cycle.keep_alive = False
-            return
         self._refusal = (408, "slow_request", "the request's head took too long to arrive")
         self.send_400_response(self._refusal[2])
 
     def _end_head(self) -> None:
         self.in_head = False
-        self._head_bytes = 0
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
 
 
 _LONG_HEAD = (431, "head_too_large", f"the request's line and headers exceed {MAX_HEAD_BYTES} bytes")
+
+
+class _BodyOnly:
+    """What a parser calls that is to read the body of a request whose head was read before."""
+
+    def __init__(self, connection: HttpConnection) -> None:
+        self.on_body = connection.on_body
+        self.on_message_complete = connection.on_message_complete
 
 
 class _ClosesGently:
@@ -216,7 +286,11 @@ class _ClosesGently:
             self._write(data)
         elif self._head:
             head, self._head = self._head, None
-            self._write(head + data)
+            if len(data) > _LARGE_BYTES:
+                self._write(head)
+                self._write(data)
+            else:
+                self._write(head + data)
         else:
             self._head = data
 

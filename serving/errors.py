@@ -91,7 +91,7 @@ def bad_parameters(faults: list[tuple[str, str]]) -> RequestError:
 
 def refusal_of(error: Exception, method: str, path: str, request_id: str) -> Refusal:
     """What is answered when a request ends with `error`; a bug is logged, and told in no detail."""
-    refused = _as_request_error(error, method, path)
+    refused = _as_request_error(error, method, path, request_id)
     document = {
         "type": "about:blank",
         "title": http.HTTPStatus(refused.status).phrase,
@@ -105,20 +105,20 @@ def refusal_of(error: Exception, method: str, path: str, request_id: str) -> Ref
     return Refusal(refused.status, document, _headers_of(refused))
 
 
-def _as_request_error(error: Exception, method: str, path: str) -> RequestError:
+def _as_request_error(error: Exception, method: str, path: str, request_id: str) -> RequestError:
     if isinstance(error, RequestError):
         return error
     if isinstance(error, DesedTaskError):
-        return _refused_input(error)
+        return _refused_input(error, request_id)
     if isinstance(error, RequestValidationError):
         return bad_parameters([(str(fault["loc"][-1]), str(fault["msg"])) for fault in error.errors()])
     if isinstance(error, HTTPException):
         return _framework_refusal(error, method, path)
-    _log.error("a bug", exc_info=error)
+    _log.error("request %s: a bug", request_id, exc_info=error)
     return RequestError(500, "internal_error", "the server failed; this is a bug, its log says more")
 
 
-def _refused_input(error: DesedTaskError) -> RequestError:
+def _refused_input(error: DesedTaskError, request_id: str) -> RequestError:
     if isinstance(error, AudioTooLongError):
         return RequestError(413, "audio_too_long", str(error))
     if isinstance(error, AudioFormatError):
@@ -128,7 +128,7 @@ def _refused_input(error: DesedTaskError) -> RequestError:
     if isinstance(error, OptionsError):
         return RequestError(422, "bad_parameter", str(error))
     # Not the client's fault; the sentence may name folders of this machine, so it stays here.
-    _log.error("%s", error)
+    _log.error("request %s: %s", request_id, error)
     return RequestError(500, "model_failed", "the model failed on this recording; the server's log says why")
 
 

@@ -15,12 +15,13 @@ import argparse
 import hashlib
 import hmac
 import json
+import re
 import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from desed_task.command_line import RecipeParser, show
 from desed_task.errors import OptionsError
@@ -28,17 +29,27 @@ from desed_task.options import Options, check_options, read_options
 from serving.errors import RequestError
 
 _PREFIX = "sed_"
+_KEYS = re.compile(rf"{_PREFIX}[\w-]{{16,}}")
+_SUM = re.compile(r"[0-9a-f]{64}")
 
 
 class ApiKey(Options):
     """One key of the file."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9._@-]{1,64}$", description="what the log calls whoever has the key")
-    sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="sha256 of the key, in hexadecimal digits")
+    sha256: str = Field(description="sha256 of the key, in hexadecimal digits")
     audio_seconds_per_hour: float | None = Field(
         None, gt=0, description="audio that may be sent, in seconds per hour; null sets no limit"
     )
     operator: bool = Field(False, description="whether the key may reload models")
+
+    @field_validator("sha256", mode="before")
+    @classmethod
+    def _is_a_sum(cls, value: Any) -> Any:
+        # Told without the value, which may be a key.
+        if not isinstance(value, str) or not _SUM.fullmatch(value):
+            raise ValueError("not a sha256, 64 digits of 0-9 and a-f as text; `desed-task key NAME` prints one")
+        return value
 
 
 class _KeyFile(Options):
@@ -54,7 +65,11 @@ class KeyRing:
     @classmethod
     def read(cls, path: Path) -> Self:
         """The keys of a file; OptionsError when it cannot be read or a name or a key stands in it twice."""
-        keys = read_options(path, _KeyFile).keys
+        try:
+            keys = read_options(path, _KeyFile).keys
+        except OptionsError as error:
+            # A key that stands where it should not must not get into the log.
+            raise OptionsError(_KEYS.sub(f"{_PREFIX}...", str(error))) from None
         for what in ("name", "sha256"):
             values = [getattr(key, what) for key in keys]
             twice = next((value for value in values if values.count(value) > 1), None)

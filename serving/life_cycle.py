@@ -22,13 +22,12 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
-from typing import Any
 
 import uvicorn
 
 from desed_task.errors import DesedTaskError
-from serving.connections import Connections, HttpConnection, ServiceConfig, problem
-from serving.engine import Engine
+from serving.app import ServiceApp
+from serving.connections import Connections, HttpConnection, ServiceConfig
 from serving.errors import RequestError
 from serving.listener import accept_waiting, stop_handshakes
 
@@ -41,17 +40,15 @@ _log = logging.getLogger("serving")
 
 
 class ServiceServer(uvicorn.Server):
-    """A server of one engine. grace, drain_seconds: as in the settings; read_keys: reads the file of keys again."""
+    """A server of one application. grace, drain_seconds: as in the settings."""
 
-    def __init__(
-        self, config: ServiceConfig, engine: Engine, grace: float, drain_seconds: float, read_keys: Callable[[], None]
-    ) -> None:
+    def __init__(self, config: ServiceConfig, app: ServiceApp, grace: float, drain_seconds: float) -> None:
         super().__init__(config)
         self.server_state = self._connections = Connections()
-        self._engine = engine
+        self._app = app
+        self._engine = app.state.engine
         self._grace = grace
         self._drain_seconds = drain_seconds
-        self._read_keys = read_keys
         self._stopping = asyncio.Event()
         self._reload_again = False
         self._reloading: asyncio.Task[None] | None = None
@@ -96,10 +93,9 @@ class ServiceServer(uvicorn.Server):
 
     def _say_goodbye(self) -> None:
         """From now on every answer closes its connection, and the server says that it is not ready."""
-        self.config.loaded_app = _NotReady(self.config.loaded_app)
+        self._app.say_stopping()
         self._connections.draining = True
         for connection in self._http_connections():
-            connection.app = self.config.loaded_app
             connection.begin_to_drain()
 
     async def _work_ends(self) -> None:
@@ -169,7 +165,8 @@ class ServiceServer(uvicorn.Server):
         while self._reload_again:
             self._reload_again = False
             try:
-                self._read_keys()
+                if self._app.read_keys():
+                    _log.warning("the file of keys was read again")
             except DesedTaskError as error:
                 _log.error("the keys go on as they were: %s", error)
             for model in self._engine.models():
@@ -179,19 +176,3 @@ class ServiceServer(uvicorn.Server):
                     _log.error("model %s goes on as it was: %s", model.id, error)
                 else:
                     _log.warning("model %s was loaded again: version %s", new.id, new.bundle.version)
-
-
-class _NotReady:
-    """The application of a server that is about to end: it says so to whoever asks whether it is ready."""
-
-    def __init__(self, app: Any) -> None:
-        self._app = app
-
-    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
-        if scope.get("path") != "/health/ready":
-            await self._app(scope, receive, send)
-            return
-        body = problem(503, "draining", "the server is stopping", instance="/health/ready")
-        headers = [(b"content-type", b"application/problem+json"), (b"content-length", b"%d" % len(body))]
-        await send({"type": "http.response.start", "status": 503, "headers": headers})
-        await send({"type": "http.response.body", "body": body})

@@ -1,11 +1,13 @@
 """How a route hears: the same steps, in the same order, for every recording that comes in over HTTP.
 
-What can be refused without the body is refused before it is read: parameters, quota, size, room, model. Then the body
-arrives, the engine hears it while the client is still there, and the key pays for the audio.
+What can be refused without the body is refused before it is read: parameters, quota, size, room, model; what a form
+says, before its recording is heard. Then the engine hears it while the client is still there, and the key pays for the
+audio.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -30,28 +32,43 @@ class Reply(NamedTuple):
     file_name: str
 
 
+def _as_they_are(fields: Pairs) -> Pairs:
+    return fields
+
+
+def _nothing(_query: ListenQuery) -> None:
+    pass
+
+
 async def answer_recording(
-    call: Call, writers: Writers, form_only: bool = False, ignored_fields: tuple[str, ...] = ()
+    call: Call, writers: Writers, form_only: bool = False, read_fields: Callable[[Pairs], Pairs] = _as_they_are
 ) -> Answer:
     """Hear the recording of a call and write what was heard in the form that is asked for."""
-    accept = call.headers.get(b"accept")
-    if not (form_only or is_form(call)):
-        choose_format(read_query(call).parameters.response_format, accept, writers)  # refused before it is heard
-    reply = await hear_call(call, form_only, ignored_fields)
+
+    def writer_of(query: ListenQuery) -> Callable[[Said], Answer]:
+        return choose_format(query.parameters.response_format, call.headers.get(b"accept"), writers)
+
+    reply = await hear_call(call, form_only, read_fields, writer_of)
     parameters = reply.query.parameters
-    write = choose_format(parameters.response_format, accept, writers)
     top_k = parameters.top_k or call.services.settings.top_k
-    return write(Said(call.id, reply.file_name, reply.heard, top_k, parameters.threshold))
+    return writer_of(reply.query)(Said(call.id, reply.file_name, reply.heard, top_k, parameters.threshold))
 
 
-async def hear_call(call: Call, form_only: bool = False, ignored_fields: tuple[str, ...] = ()) -> Reply:
+async def hear_call(
+    call: Call,
+    form_only: bool = False,
+    read_fields: Callable[[Pairs], Pairs] = _as_they_are,
+    require: Callable[[ListenQuery], object] = _nothing,
+) -> Reply:
     """Hear the recording that is the body of a call, or the one of its form.
 
-    form_only: a body that is no form is refused; ignored_fields: of a form, they mean nothing to us.
+    form_only: a body that is no form is refused; read_fields: what the fields of a form are to us; require: raises what
+    a query is refused with, before anything is heard.
     """
     if form_only or is_form(call):
-        return await _hear_form(call, ignored_fields)
+        return await _hear_form(call, read_fields, require)
     query, deadline = read_query(call), read_deadline(call)
+    require(query)
     raw = raw_pcm_of(call.header(b"content-type"))
     with open_door(call, query, raw) as ticket, Upload() as upload:
         body = await read_body(call, upload, ticket)
@@ -59,12 +76,15 @@ async def hear_call(call: Call, form_only: bool = False, ignored_fields: tuple[s
     return Reply(query, heard, "audio")
 
 
-async def _hear_form(call: Call, ignored_fields: tuple[str, ...]) -> Reply:
+async def _hear_form(
+    call: Call, read_fields: Callable[[Pairs], Pairs], require: Callable[[ListenQuery], object]
+) -> Reply:
     query, deadline = read_query(call), read_deadline(call)
     with open_door(call, query) as ticket, ExitStack() as opened:
         form = await read_form(call, ticket, 1, opened)
         part = only_file(form)
-        query = read_query(call, without(form.fields, ignored_fields))
+        query = read_query(call, read_fields(form.fields))
+        require(query)
         raw = raw_pcm_of(part.content_type)
         heard = await hear(call, part.upload.body(), build_request(call, query, raw, deadline, ticket))
     return Reply(query, heard, part.name)
@@ -110,8 +130,3 @@ def note_heard(call: Call, heard: Heard) -> None:
     call.audio_seconds += heard.audio.duration
     call.container = heard.audio.format
     call.timing = heard.timing
-
-
-def without(fields: Pairs, names: tuple[str, ...]) -> Pairs:
-    """Fields of a form but those of these names."""
-    return tuple(pair for pair in fields if pair[0] not in names) if names else fields

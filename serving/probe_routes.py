@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from serving.answers import json_answer
 from serving.calls import Answer, Call, Route
-from serving.errors import not_ready
+from serving.errors import draining, not_ready
 from serving.metrics import CONTENT_TYPE
 from serving.operations import document_answer, operation, plain_answer, problems
 from serving.schemas import Health
@@ -17,6 +17,8 @@ async def live(_call: Call) -> Answer:
 
 async def ready(call: Call) -> Answer:
     """Whether a recording would be heard now: 503 until every model is warm, and while the server is stopping."""
+    if call.services.stopping:
+        raise draining()
     if not call.services.engine.ready:
         raise not_ready("no model is warm yet, or the server is stopping; try again soon, or ask another one")
     return json_answer({"status": "ready"})

@@ -29,6 +29,8 @@ OTHER_CLASSES = "default"
 
 _MANY_VALUED = ("thresholds", "labels")
 _MAX_PARAMETERS = 1000
+# Larger questions are not kept: a thousand of them would be.
+_REMEMBERED_BYTES = 4096
 _LONGEST_DEADLINE = 3600.0
 
 Pairs = tuple[tuple[str, str], ...]
@@ -78,7 +80,10 @@ class ListenQuery:
 def read_query(call: Call, fields: Pairs = ()) -> ListenQuery:
     """What a call asks for; `fields` are those of its form. RequestError 422 names each parameter that cannot be."""
     query_string = call.scope["query_string"]
-    return _DEFAULT if not query_string and not fields else _read(query_string, fields)
+    if not query_string and not fields:
+        return _DEFAULT
+    num_bytes = len(query_string) + sum(len(name) + len(value) for name, value in fields)
+    return (_read_once if num_bytes <= _REMEMBERED_BYTES else _read)(query_string, fields)
 
 
 def read_deadline(call: Call) -> float | None:
@@ -102,7 +107,6 @@ def deadline_of(call: Call, asked: float | None) -> float:
     return time.monotonic() + call.services.settings.deadline_seconds if asked is None else asked
 
 
-@lru_cache(maxsize=1024)
 def _read(query_string: bytes, fields: Pairs) -> ListenQuery:
     try:
         text = query_string.decode("ascii", "replace")
@@ -110,6 +114,9 @@ def _read(query_string: bytes, fields: Pairs) -> ListenQuery:
     except ValueError:
         raise RequestError(422, "bad_parameter", f"more than {_MAX_PARAMETERS} parameters") from None
     return ListenQuery(read_parameters(pairs))
+
+
+_read_once = lru_cache(maxsize=1024)(_read)
 
 
 def read_parameters(pairs: Sequence[tuple[str, str]]) -> ListenParameters:

@@ -1,7 +1,8 @@
-"""The log of requests: one JSON object per line on standard error, for machines that collect logs.
+"""The log: one JSON object per line on standard error, for machines that collect logs.
 
-It tells the request's id, route, status and code, bytes, seconds of audio, container, where the time went, and the NAME
-of the key; never audio, a key, a file name, or a path that no route has.
+A request's line tells its id, route, status and code, bytes, seconds of audio, container, where the time went, and the
+NAME of the key; never audio, a key, a file name, or a path that no route has. Whatever else there is to say has
+`level`, `message` and, of a bug, `traceback`; what is about a request names its id.
 """
 
 from __future__ import annotations
@@ -12,7 +13,28 @@ import time
 
 from serving.calls import Call
 
-_log = logging.getLogger("serving.requests")
+_NAME = "serving.requests"
+_log = logging.getLogger(_NAME)
+
+
+class JsonLines(logging.Formatter):
+    """Every record as one line of JSON."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        if record.name == _NAME:
+            return record.getMessage()
+        line = {"time": round(record.created, 3), "level": record.levelname.lower(), "message": record.getMessage()}
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(line)
+
+
+def log_in_json() -> None:
+    """From now on the process logs in lines of JSON."""
+    for handler in logging.getLogger().handlers:
+        handler.setFormatter(JsonLines())
+    # What is wrong with a form is in the answer, and its code in the request's line.
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)
 
 
 def write_request(call: Call, status: int, seconds: float) -> None:

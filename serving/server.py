@@ -19,6 +19,7 @@ from serving.app import create_app
 from serving.connections import ServiceConfig
 from serving.engine import Engine
 from serving.life_cycle import ServiceServer
+from serving.request_log import log_in_json
 from serving.settings import ServingOptions
 from serving.settings_sources import PORT_FILE, PREFIX, path_of, read_settings
 
@@ -61,6 +62,7 @@ def _listen(host: str, port: int) -> socket.socket:
 
 def _run_server(settings: ServingOptions, listener: socket.socket, port_file: Path | None) -> None:
     app = create_app(settings)
+    log_in_json()
     # Log lines are the application's own, and what is behind a proxy is nobody's business here.
     config = ServiceConfig(
         app,
@@ -75,8 +77,7 @@ def _run_server(settings: ServingOptions, listener: socket.socket, port_file: Pa
         proxy_headers=False,
         server_header=False,
     )
-    grace, seconds = settings.drain_grace_seconds, settings.drain_seconds
-    server = ServiceServer(config, app.state.engine, grace, seconds, app.read_keys)
+    server = ServiceServer(config, app, settings.drain_grace_seconds, settings.drain_seconds)
     with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
         runner.run(_serve_until_stopped(server, app.state.engine, listener, port_file))
 

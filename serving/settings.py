@@ -22,7 +22,7 @@ class ServingOptions(Options):
 
     bundle: Path = Field(description="folder of the bundle that is served, to requests that name no model")
     models: dict[str, Path] = Field({}, description="folders of further bundles, by the id that requests name")
-    host: str = Field("127.0.0.1", description="address to listen on; 0.0.0.0 is every interface")
+    host: str = Field("127.0.0.1", min_length=1, description="address to listen on; 0.0.0.0 is every interface")
     port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
     device: str = Field("auto", description="auto, cpu or cuda:N; one that was asked for by name is never replaced")
     allow_cpu: bool = Field(False, description="whether a device cuda:N that cannot be had is replaced by the CPU")
@@ -69,7 +69,10 @@ class ServingOptions(Options):
     )
     drain_seconds: int = Field(30, ge=1, description="how long requests in progress may take after that")
     keep_alive_seconds: int = Field(
-        75, ge=1, description="how long an idle connection stays open; longer than those of balancers"
+        75,
+        ge=1,
+        description="how long an idle connection stays open, longer than those of balancers; one whose client takes "
+        "nothing of its answer for so long is cut",
     )
     head_seconds: float = Field(10.0, gt=0, description="how long the line and headers of a request may take to arrive")
     backlog: int = Field(2048, ge=1, description="connections that the system holds until they are accepted")

@@ -27,6 +27,11 @@ from serving.blocks_ahead import Ended, Opened, Step, decoded_ahead
 from serving.tag_arguments import OTHER_CLASSES, detection_options, parser, place_of, require_places
 from serving.tag_formats import FORMATS, TagFormat, TaggedFile
 
+# A file that is named so and is no recording is told of, not passed over.
+_ENDINGS = (
+    *(".wav", ".wave", ".rf64", ".w64", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc"),
+    *(".m4a", ".mp4", ".webm", ".aac", ".au", ".caf"),
+)
 # From which score on a recording has a class, where no threshold says it.
 _PRESENT = 0.5
 Sink = Callable[[Path, str], object]
@@ -62,11 +67,26 @@ def _find_files(places: Sequence[Path]) -> tuple[list[Path], list[AudioError | E
     refusals: list[AudioError | EventTableError] = []
     for place in places:
         try:
-            files.update(dict.fromkeys(find_recordings(place) if place.is_dir() else [place]))
+            files.update(dict.fromkeys(_recordings_in(place) if place.is_dir() else [place]))
         except (AudioError, OSError) as error:
             refusals.append(error if isinstance(error, AudioError) else AudioError(f"{place}: {error.strerror}"))
             print(f"error: {refusals[-1]}", file=sys.stderr)
     return list(files), refusals
+
+
+def _recordings_in(folder: Path) -> list[Path]:
+    """What begins as a recording, and what is named like one; AudioError when there is neither."""
+    named = [path for path in folder.rglob("*") if _is_named_so(path) and path.is_file()]
+    try:
+        return sorted({*named, *find_recordings(folder)})
+    except AudioError:
+        if not named:
+            raise
+        return sorted(named)
+
+
+def _is_named_so(path: Path) -> bool:
+    return path.name.lower().endswith(_ENDINGS) and not path.name.startswith(".")
 
 
 class _Recording:

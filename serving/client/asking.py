@@ -53,10 +53,14 @@ class Request(Generic[Answer]):
         return [("file", (body.name, body.open(opened), body.content_type)) for body in self.bodies]
 
     def answer(self, response: httpx.Response) -> Answer:
-        """What a response says; ServiceError for a refusal."""
-        if response.status_code == 200:
+        """What a response says; ServiceError for a refusal, ClientError for what the service never says."""
+        if response.status_code != 200:
+            raise _refusal(response)
+        try:
             return self.read(response.json())
-        raise _refusal(response)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            kind = response.headers.get("content-type", "no type")
+            raise ClientError(f"{response.url} answers what this client cannot read ({kind}): {error!r}") from error
 
 
 @dataclass
@@ -70,10 +74,10 @@ class Tries:
     def wait_after(self, error: Exception) -> float:
         """Seconds to wait before the next try; raises what the caller is to see when there is none."""
         failure = error if isinstance(error, ClientError) else UnreachableError(f"{type(error).__name__}: {error}")
-        passes = not isinstance(failure, ServiceError) or failure.status in _PASSING
-        backoff = min(_LONGEST_WAIT, _FIRST_WAIT * 2**self.num_failed) * random.uniform(0.5, 1.0)
-        asked = failure.retry_after if isinstance(failure, ServiceError) else None
-        wait = backoff if asked is None else asked
+        passes = failure.status in _PASSING if isinstance(failure, ServiceError) else _may_pass(error)
+        backoff = min(_LONGEST_WAIT, _FIRST_WAIT * 2 ** min(self.num_failed, 10)) * random.uniform(0.5, 1.0)
+        # Who asks for no wait at all, as balancers do, would be asked for ever.
+        wait = (failure.retry_after if isinstance(failure, ServiceError) else None) or backoff
         if not passes or self.waited + wait > self.max_wait:
             raise failure from (None if failure is error else error)
         self.num_failed += 1
@@ -81,10 +85,18 @@ class Tries:
         return wait
 
 
+def _may_pass(error: Exception) -> bool:
+    return isinstance(error, httpx.TransportError) and not isinstance(
+        error, httpx.LocalProtocolError | httpx.UnsupportedProtocol
+    )
+
+
 def ask(
     path: str, read: Callable[[Document], Answer], bodies: Sequence[Body], parameters: Parameters, is_form: bool = False
 ) -> Request[Answer]:
-    """The request that sends recordings; TypeError for parameters that there are not."""
+    """The request that sends recordings; TypeError for parameters that there are not, ValueError for no recording."""
+    if not bodies:
+        raise ValueError("a batch of no recordings; give one or more")
     unknown = set(parameters) - Parameters.__annotations__.keys()
     if unknown:
         raise TypeError(f"no parameter {sorted(unknown)[0]!r}; there are {', '.join(Parameters.__annotations__)}")
@@ -106,16 +118,30 @@ def http_settings(url: str, key: str | None, timeout: float) -> dict[str, Any]:
     """How httpx is to be set up."""
     if not url.startswith(("http://", "https://")):
         raise ValueError(f"{url!r} is no address of a service; write http://HOST:PORT")
-    headers = {} if key is None else {"Authorization": f"Bearer {key}"}
+    headers = {} if key is None else {"Authorization": f"Bearer {_checked(key)}"}
     return {"base_url": url.rstrip("/"), "headers": headers, "timeout": timeout}
 
 
+def _checked(key: str) -> str:
+    """A key without the line break of the file that it is from; ValueError, which does not tell it, when it is none."""
+    key = key.strip()
+    if not key or not key.isascii() or not key.isprintable():
+        raise ValueError("the key is empty, or has characters that no API key has")
+    return key
+
+
 def _text(value: Any) -> str:
+    value = _plain(value)
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, Mapping):
-        return json.dumps(dict(value))
+        return json.dumps(dict(value), default=_plain)
     return str(value) if isinstance(value, str | int | float) else json.dumps(list(value))
+
+
+def _plain(value: Any) -> Any:
+    """A number of numpy as one of Python."""
+    return value.item() if hasattr(value, "item") and getattr(value, "ndim", None) == 0 else value
 
 
 def _refusal(response: httpx.Response) -> ServiceError:
@@ -123,8 +149,12 @@ def _refusal(response: httpx.Response) -> ServiceError:
         problem = response.json()
     except ValueError:
         problem = None
+    if not isinstance(problem, dict):
+        problem = {}
+    if response.has_redirect_location:
+        problem = {"detail": f"it is at another address, {response.headers['location']}", **problem}
     kind = OverloadedError if response.status_code in (429, 503) else ServiceError
-    return kind(response.status_code, problem if isinstance(problem, dict) else {}, _retry_after(response))
+    return kind(response.status_code, problem, _retry_after(response))
 
 
 def _retry_after(response: httpx.Response) -> float | None:

@@ -75,7 +75,7 @@ class Client:
         while True:
             try:
                 return request.answer(self._send(request))
-            except (ClientError, httpx.TransportError) as error:
+            except (ClientError, httpx.RequestError) as error:
                 time.sleep(tries.wait_after(error))
 
     def _send(self, request: Request[Any]) -> httpx.Response:

@@ -77,7 +77,7 @@ class AsyncClient:
         while True:
             try:
                 return request.answer(await self._send(request))
-            except (ClientError, httpx.TransportError) as error:
+            except (ClientError, httpx.RequestError) as error:
                 await anyio.sleep(tries.wait_after(error))
 
     async def _send(self, request: Request[Any]) -> httpx.Response:

@@ -86,6 +86,9 @@ def _waveform_body(waveform: Any, sample_rate: int | None) -> Body:
         raise TypeError("an array does not say its sample rate; give `sample_rate`")
     if waveform.ndim not in (1, 2):
         raise ValueError(f"a waveform is (samples,) or (samples, channels), not {waveform.shape}")
+    if sample_rate != int(sample_rate) or sample_rate < 1:
+        raise ValueError(f"a sample rate is a whole number of Hz, not {sample_rate}")
+    sample_rate = int(sample_rate)
     channels = 1 if waveform.ndim == 1 else waveform.shape[1]
     if waveform.dtype == np.int16:
         return Body(waveform.astype("<i2").tobytes(), f"audio/pcm;rate={sample_rate};channels={channels}")

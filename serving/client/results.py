@@ -160,7 +160,8 @@ def read_model(document: Document) -> Model:
 def _read_item(item: Document) -> BatchItem:
     if item.get("answer") is not None:
         return BatchItem(item["file_name"], result=read_result(item["answer"]))
-    return BatchItem(item["file_name"], error=ServiceError(item["status"], item.get("problem") or {}))
+    problem = item.get("problem") or {}
+    return BatchItem(item["file_name"], error=ServiceError(item["status"], problem, problem.get("retry_after")))
 
 
 def _read_frames(frames: Document) -> Frames:

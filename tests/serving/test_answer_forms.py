@@ -150,3 +150,15 @@ def test_many_events_come_in_slices_that_are_one_document(num_events: int) -> No
     assert json.loads(text)["warnings"][1] == "größer"
     lines = [json.loads(line) for piece in json_lines(document) for line in piece.splitlines()]
     assert len(lines) == 1 + num_events
+
+
+def test_a_form_that_cannot_be_answered_so_is_refused_before_it_is_heard(
+    ask_app: Callable[..., None], ten_seconds: bytes
+) -> None:
+    async def story(client: httpx.AsyncClient, app: Any) -> None:
+        files = {"file": ("a.wav", ten_seconds)}
+        answer = await client.post("/v1/tags", files=files, data={"response_format": "srt"})
+        assert (answer.status_code, answer.json()["code"]) == (406, "not_acceptable")
+        assert b"sed_queue_duration_seconds_count 0.0" in (await client.get("/metrics")).content
+
+    ask_app(story)

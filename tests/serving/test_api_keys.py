@@ -185,6 +185,24 @@ def test_a_file_of_keys_that_cannot_be_is_refused(tmp_path: Path, text: str, mes
         KeyRing.read(path)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "keys: [{{name: a, sha256: {key}}}]",
+        "keys: [{{name: a, sha256: hunter2}}]",
+        "keys: [{{name: a, key: {key}}}]",
+        "keys: [{{name: a, sha256: {key}",
+        "{key}: [{{name: a}}]",
+    ],
+)
+def test_a_key_in_the_place_of_its_sum_is_not_told(tmp_path: Path, text: str) -> None:
+    path, key = tmp_path / "keys.yaml", "sed_iD3-w1yzMDlSu5UXJ1zlPVRm65c_aO-4l2x9hG8b1mY"
+    path.write_text(text.format(key=key), encoding="utf-8")
+    with pytest.raises(OptionsError) as refused:
+        KeyRing.read(path)
+    assert key[4:] not in str(refused.value) and "hunter2" not in str(refused.value)
+
+
 def test_the_verb_makes_a_key_and_its_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert make_key(["yard", "--operator", "--audio-seconds-per-hour", "3600"]) == 0
     printed = capsys.readouterr().out

@@ -13,6 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 
@@ -20,12 +21,15 @@ from desed_task.detector import Detector
 from serving.client import (
     AsyncClient,
     Client,
+    ClientError,
     OverloadedError,
     Result,
     ServiceError,
     UnreachableError,
 )
+from serving.client.asking import Tries
 from serving.client.recordings import as_body
+from serving.client.results import read_batch
 
 Call = Callable[..., Any]
 
@@ -110,6 +114,12 @@ def test_a_batch_answers_in_order_and_says_which_could_not_be_heard(
     first, second = ask(server.url, "batch", [path, b"this is no audio"], top_k=1)
     assert first.file_name == "tone.wav" and first.error is None and len(first.result.tags) == 1
     assert second.result is None and (second.error.status, second.error.code) == (415, "unknown_container")
+
+
+def test_a_recording_of_a_batch_says_when_to_come_again() -> None:
+    problem = {"status": 429, "code": "overloaded", "detail": "come again", "retry_after": 3}
+    (item,) = read_batch({"results": [{"file_name": "a.wav", "status": 429, "problem": problem}]})
+    assert item.error is not None and (item.error.code, item.error.retry_after) == ("overloaded", 3)
 
 
 def test_models_and_readiness(ask: Call, server: Any) -> None:
@@ -207,6 +217,32 @@ def test_waiting_ends_at_its_bound_with_the_refusal(ask: Call, told: Callable[..
     assert (refusal.value.status, refusal.value.code, refusal.value.retry_after) == (429, "told", 7.0)
 
 
+def test_who_asks_for_no_wait_is_not_asked_at_once(ask: Call, told: Callable[..., Told]) -> None:
+    service = told((503, {"Retry-After": "0"}))
+    with pytest.raises(OverloadedError):
+        ask(service.url, "events", b"x", settings={"max_wait": 1})
+    assert len(service.asked) <= 5
+
+
+def test_many_tries_wait_no_longer_than_the_longest() -> None:
+    tries = Tries(max_wait=1e9, num_failed=5000)
+    assert 5 <= tries.wait_after(httpx.ConnectError("nobody")) <= 10
+
+
+def test_what_the_service_never_says_is_an_error_of_the_client(ask: Call, told: Callable[..., Told]) -> None:
+    service = told((200, {"html": "yes"}))
+    with pytest.raises(ClientError, match="answers what this client cannot read"):
+        ask(service.url, "events", b"x")
+    assert len(service.asked) == 1
+    with pytest.raises(ClientError, match="answers what this client cannot read"):
+        ask(told((200, {})).url, "batch", [b"x"])
+
+
+def test_another_address_is_told(ask: Call, told: Callable[..., Told]) -> None:
+    with pytest.raises(ServiceError, match=r"another address, https://yard\.example/"):
+        ask(told((308, {"Location": "https://yard.example/", "html": "yes"})).url, "events", b"x")
+
+
 def test_a_refusal_that_does_not_pass_is_not_tried_again(ask: Call, told: Callable[..., Told]) -> None:
     service = told((504, {}))
     with pytest.raises(ServiceError, match="504 told: as told"):
@@ -241,6 +277,23 @@ def test_an_answer_that_never_comes_is_given_up(ask: Call) -> None:
             ask(url, "models", settings={"timeout": 0.2, "max_wait": 0})
 
 
+def test_the_line_break_of_a_file_is_no_part_of_its_key(ask: Call, told: Callable[..., Told]) -> None:
+    service = told((200, {}))
+    ask(service.url, "events", b"x", settings={"key": "sed_secret\n"})
+    assert {value for name, value in service.asked[0][1].items() if name.lower() == "authorization"} == {
+        "Bearer sed_secret"
+    }
+
+
+def test_numbers_of_numpy_are_numbers(ask: Call, server: Any, ten_seconds: bytes) -> None:
+    one, half = np.int64(1), np.float32(0.5)
+    found = ask(server.url, "events", ten_seconds, top_k=one, min_duration=half, thresholds={"loud": half})
+    assert len(found.tags) == 1 and found.events
+    assert ask(server.url, "events", ten_seconds, frames=np.True_).frames is not None
+    samples = np.zeros(16000, dtype=np.float32)
+    assert ask(server.url, "tags", samples, sample_rate=np.float64(16000)).audio.sample_rate == 16000
+
+
 # The caller's own mistakes.
 
 
@@ -253,6 +306,8 @@ def test_an_answer_that_never_comes_is_given_up(ask: Call) -> None:
         ([0.0, 1.0], 16000, "a path, bytes or an array, not list"),
         (np.zeros((1, 2, 3)), 16000, r"not \(1, 2, 3\)"),
         (np.zeros(10, dtype=np.int64), 16000, "float in .* or int16, not int64"),
+        (np.zeros(10, dtype=np.int16), 22050.5, "a whole number of Hz, not 22050.5"),
+        (np.zeros(10, dtype=np.float32), 0, "a whole number of Hz, not 0"),
     ],
 )
 def test_what_is_no_recording_is_told_before_anything_is_sent(
@@ -267,6 +322,11 @@ def test_a_misspelt_parameter_an_address_and_a_missing_file_are_refused(tmp_path
         ask_blocking("http://127.0.0.1:9", "events", b"x", treshold=1)
     with pytest.raises(ValueError, match="'localhost:8000' is no address"):
         Client("localhost:8000")
+    for key in ("", "sed_\x00", "sed_é"):
+        with pytest.raises(ValueError, match="the key is empty, or has characters"):
+            Client("http://localhost:8000", key=key)
+    with pytest.raises(ValueError, match="a batch of no recordings"):
+        ask_blocking("http://127.0.0.1:9", "batch", [])
     with pytest.raises(FileNotFoundError):
         ask_blocking("http://127.0.0.1:9", "events", tmp_path / "missing.wav")
 

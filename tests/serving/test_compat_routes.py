@@ -53,6 +53,23 @@ def test_a_request_of_another_shape_is_refused(client: httpx.Client, document: s
     assert (answer.status_code, answer.json()["code"]) == (422, "bad_parameter")
 
 
+def test_base64_may_be_broken_into_lines(client: httpx.Client, ten_seconds: bytes, tags: list[dict[str, Any]]) -> None:
+    # as the shell's base64 writes it, longer than what is decoded at a time
+    longer = ten_seconds + bytes(1_000_000)
+    for line_break in ("\n", "\r\n"):
+        inputs = base64.encodebytes(longer).decode().replace("\n", line_break)
+        answer = client.post("/hf/audio-classification", json={"inputs": inputs})
+        assert [one["label"] for one in answer.json()] == [tag["label"] for tag in tags]
+    broken = client.post("/hf/audio-classification", json={"inputs": base64.encodebytes(longer).decode()[:-3]})
+    assert broken.json()["errors"][0]["parameter"] == "inputs"
+
+
+def test_json_of_many_values_is_refused_unread(client: httpx.Client) -> None:
+    document = '{"inputs": "AAAA", "parameters": [' + "1," * 500_000 + "1]}"
+    answer = client.post("/hf/audio-classification", content=document, headers={"Content-Type": "application/json"})
+    assert answer.status_code == 422 and answer.json()["errors"][0]["parameter"] == "body"
+
+
 def test_json_without_audio_in_it_is_bad_audio(client: httpx.Client) -> None:
     assert classify(client, b"").json()["code"] == "bad_audio"
 
@@ -81,3 +98,13 @@ def test_what_a_transcript_cannot_be_is_refused(client: httpx.Client, ten_second
     assert transcribe(client, ten_seconds, response_format="raven").json()["code"] == "not_acceptable"
     assert transcribe(client, ten_seconds, model="whisper-1").json()["code"] == "unknown_model"
     assert client.post("/v1/audio/events", content=ten_seconds).status_code == 415
+
+
+def test_fields_that_mean_nothing_here_are_taken_but_a_stream_is_refused(
+    client: httpx.Client, ten_seconds: bytes
+) -> None:
+    expected = transcribe(client, ten_seconds).json()
+    ignored = {"chunking_strategy[type]": "server_vad", "include[]": "logprobs", "known_speaker_names[]": "a"}
+    assert transcribe(client, ten_seconds, stream="false", **ignored).json() == expected
+    refused = transcribe(client, ten_seconds, stream="true")
+    assert refused.status_code == 422 and refused.json()["errors"][0]["parameter"] == "stream"

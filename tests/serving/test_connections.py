@@ -8,11 +8,12 @@ import socket
 import struct
 import time
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from serving.connections import MAX_HEAD_BYTES
+from serving.connections import MAX_HEAD_BYTES, MAX_PIPELINED, _ClosesGently
 
 BODY_LIMIT = 1_000_000
 
@@ -64,6 +65,20 @@ def test_a_head_that_never_ends_is_refused(connect: Callable[[], socket.socket],
     assert (status, document["code"]) == (431, "head_too_large")
 
 
+@pytest.mark.parametrize("endless", [b"X-Short: b\r\n" * 20_000, b"X-Long: " + b"a" * 200_000])
+def test_trailers_have_the_same_bound(connect: Callable[[], socket.socket], endless: bytes) -> None:
+    head = b"POST /v1/tags HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nRIFF\r\n0\r\n"
+    few = connect()
+    few.sendall(head + b"X-Short: b\r\nExpect: nothing\r\n\r\n")
+    assert everything(few).startswith(b"HTTP/1.1 415 ")
+    many = connect()
+    many.sendall(head)
+    time.sleep(0.05)
+    many.sendall(endless)
+    status, document = status_and_document(everything(many))
+    assert (status, document["code"]) == (431, "head_too_large")
+
+
 def test_a_head_that_comes_too_slowly_is_refused(connect: Callable[[], socket.socket]) -> None:
     connection, started = connect(), time.monotonic()
     connection.sendall(b"GET /health/live HTTP/1.1\r\n")
@@ -102,6 +117,80 @@ def test_a_wish_for_another_protocol_is_answered_in_http(connect: Callable[[], s
     )
     answer = everything(connection)
     assert answer.startswith(b"HTTP/1.1 200 ") and b"connection: close" in answer.lower()
+
+
+OFFER = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA\r\n"
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+@pytest.mark.parametrize("piece", [100, 10_000_000])
+def test_the_body_behind_such_a_wish_is_read(
+    connect: Callable[[], socket.socket], ten_seconds: bytes, chunked: bool, piece: int
+) -> None:
+    # as curl --http2 sends it, and Java's client by itself
+    length = b"Transfer-Encoding: chunked" if chunked else b"Content-Length: %d" % len(ten_seconds)
+    body = b"%x\r\n%b\r\n0\r\n\r\n" % (len(ten_seconds), ten_seconds) if chunked else ten_seconds
+    head = b"POST /v1/tags HTTP/1.1\r\nHost: x\r\n" + OFFER + length + b"\r\n\r\n"
+    connection = connect()
+    connection.sendall((head + body)[:piece])
+    time.sleep(0.05)
+    connection.sendall((head + body)[piece:])
+    answer = everything(connection)
+    assert answer.startswith(b"HTTP/1.1 200 ") and b'"duration":10.0' in answer
+
+
+def test_what_is_no_http_behind_a_request_does_not_take_its_answer(
+    connect: Callable[[], socket.socket], ten_seconds: bytes
+) -> None:
+    connection = connect()
+    head = b"POST /v1/tags HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(ten_seconds)
+    connection.sendall(head + ten_seconds + b"no request\r\n\r\n")
+    answer = everything(connection)
+    assert answer.startswith(b"HTTP/1.1 200 ") and answer.count(b"HTTP/1.1 ") == 1
+
+
+def test_heads_that_come_together_are_not_as_long_as_all_of_them(connect: Callable[[], socket.socket]) -> None:
+    connection, num_requests = connect(), 900  # more bytes than are read at once, so that a head comes in two parts
+    connection.sendall(b"GET /health/live HTTP/1.1\r\nHost: x\r\nX-Long: %b\r\n\r\n" % (b"a" * 400) * num_requests)
+    assert everything(connection).count(b'{"status":"live"}') == num_requests
+
+
+def test_of_requests_that_come_before_their_turn_a_number_is_kept(connect: Callable[[], socket.socket]) -> None:
+    connection = connect()
+    connection.sendall(b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n" * 5000)
+    answer = everything(connection)
+    assert answer.count(b"HTTP/1.1 ") == answer.count(b'{"status":"live"}') <= 2 * MAX_PIPELINED
+
+
+def test_a_client_that_takes_nothing_of_its_answers_is_cut(connect: Callable[[], socket.socket]) -> None:
+    deaf, num_answers = connect(), 200
+    deaf.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n" * num_answers)
+    time.sleep(2.5)  # keep_alive_seconds is 1
+    taken = b""
+    with contextlib.suppress(ConnectionResetError):
+        taken = everything(deaf)
+    assert taken.count(b"HTTP/1.1 200 ") < num_answers
+
+
+def test_a_client_that_takes_its_answers_slowly_gets_them(connect: Callable[[], socket.socket]) -> None:
+    slow, num_answers, taken = connect(), 100, 0
+    slow.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: x\r\nX-Request-ID: slow\r\n\r\n" * num_answers)
+    started = time.monotonic()
+    while piece := slow.recv(200_000):
+        taken += piece.count(b"x-request-id: slow")
+        time.sleep(0.04 if time.monotonic() < started + 2.5 else 0)
+    assert taken == num_answers
+
+
+def test_a_large_answer_is_written_without_a_copy() -> None:
+    written: list[bytes] = []
+    transport = SimpleNamespace(write=written.append, is_closing=lambda: False)
+    cycle = SimpleNamespace(scope={"method": "GET"}, response_started=True)
+    answer: Any = _ClosesGently(SimpleNamespace(transport=transport), cycle)  # type: ignore[arg-type]
+    large = bytes(1_000_000)
+    for data in (b"head", large, b"head of the next", b"small"):
+        answer.write(data)
+    assert written[0] == b"head" and written[1] is large
 
 
 def test_a_refused_client_that_sends_on_still_gets_its_answer(connect: Callable[[], socket.socket]) -> None:

@@ -59,6 +59,8 @@ def test_it_stops_in_three_steps(new_server: Callable[..., Any], ten_seconds: by
         assert time.monotonic() < stopped + GRACE
         status, document = probe(server.port)
     assert (status, document["code"]) == (503, "draining")
+    told = httpx.get(f"{server.url}/health/ready", timeout=20)
+    assert told.headers["retry-after"] == "1" and told.headers["x-request-id"] == told.json()["request_id"]
     assert post(idle, ten_seconds) == (200, True), "a connection that was kept alive is served and closed"
     assert httpx.post(f"{server.url}/v1/events", content=ten_seconds, timeout=30).status_code == 200
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import logging
 import re
 import signal
 import socket
@@ -16,9 +18,10 @@ import httpx
 import pytest
 import yaml
 
-from desed_task.errors import DesedTaskError, OptionsError
+from desed_task.errors import BundleError, DesedTaskError, OptionsError
 from desed_task.options import read_options
 from serving.app import create_app
+from serving.request_log import JsonLines
 from serving.server import serve
 from serving.settings import ServingOptions
 
@@ -44,11 +47,14 @@ def test_it_is_ready_only_when_the_model_is_warm(tiny_bundle: Path, ten_seconds:
     asyncio.run(story())
 
 
-def test_a_bug_is_a_problem_too(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("error", "code"), [(ZeroDivisionError, "internal_error"), (BundleError, "model_failed")])
+def test_a_failure_is_a_problem_too_and_the_log_names_the_request(
+    tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: Any, code: str
+) -> None:
     app = create_app(ServingOptions(bundle=tiny_bundle))
 
     async def broken(*arguments: object) -> None:
-        raise ZeroDivisionError
+        raise error("of a secret kind")
 
     async def story() -> None:
         engine = app.state.engine
@@ -58,8 +64,10 @@ def test_a_bug_is_a_problem_too(tiny_bundle: Path, monkeypatch: pytest.MonkeyPat
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
             answer = await client.post("/v1/events", content=b"RIFF")
-        assert (answer.status_code, answer.json()["code"]) == (500, "internal_error")
-        assert answer.headers["content-type"] == "application/problem+json"
+        assert (answer.status_code, answer.json()["code"]) == (500, code)
+        assert answer.headers["content-type"] == "application/problem+json" and "secret" not in answer.text
+        (told,) = [record for record in caplog.records if record.levelname == "ERROR"]
+        assert told.getMessage().startswith(f"request {answer.json()['request_id']}: ") and "secret" in caplog.text
         engine.close()
 
     asyncio.run(story())
@@ -83,6 +91,35 @@ def test_sigterm_lets_the_request_in_progress_end_and_exits_0(
     assert server.process.wait(timeout=20) == 0
     output = server.process.stdout.read()
     assert re.fullmatch(rf"ready on http://127\.0\.0\.1:{server.port}\n", output)
+
+
+def test_whatever_it_logs_is_a_line_of_json(new_server: Callable[..., Any]) -> None:
+    server = new_server("--set", "request_log=true")
+    form = {"Content-Type": "multipart/form-data; boundary=b"}
+    assert httpx.post(f"{server.url}/v1/events", content=b"--b\r\nno\r\nform", headers=form).status_code == 400
+    server.process.send_signal(signal.SIGHUP)
+    lines: list[dict[str, Any]] = []
+    assert server.process.stdout.readline().startswith("ready on ")
+    while not lines or "was loaded again" not in lines[-1].get("message", ""):
+        lines.append(json.loads(server.process.stdout.readline()))
+    request, reload = lines
+    assert (request["route"], request["code"]) == ("/v1/events", "malformed_form")
+    assert reload["level"] == "warning" and reload["time"] >= request["time"]
+
+
+def test_a_bug_is_one_line_of_the_log() -> None:
+    try:
+        raise ZeroDivisionError("of no\nimportance")
+    except ZeroDivisionError:
+        record = logging.getLogger("serving").makeRecord(
+            "serving", logging.ERROR, "file", 1, "request %s: a bug", ("1",), sys.exc_info()
+        )
+    text = JsonLines().format(record)
+    assert "\n" not in text
+    line = json.loads(text)
+    assert (line["level"], line["message"]) == ("error", "request 1: a bug") and "ZeroDivisionError" in line[
+        "traceback"
+    ]
 
 
 def test_sigint_exits_0(new_server: Callable[..., Any]) -> None:
@@ -133,6 +170,7 @@ def test_a_port_that_is_taken_is_refused(tiny_bundle: Path) -> None:
         (["--bundle", "b", "--port", "70000"], "port"),
         (["--bundle", "b", "--set", "max_body_byte=3"], "did you mean 'max_body_bytes'"),
         (["--bundle", "b", "--set", "max_batch=0"], "max_batch"),
+        (["--bundle", "b", "--host", ""], "--host: host: "),
     ],
 )
 def test_settings_that_cannot_be_are_refused(arguments: list[str], message: str) -> None:

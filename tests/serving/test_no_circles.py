@@ -62,7 +62,7 @@ def test_a_request_leaves_no_circle(
     async def story() -> None:
         app = create_app(settings)
         config = ServiceConfig(app, head_seconds=5, log_config=None, log_level="warning", interface="asgi3", ws="none")
-        server = ServiceServer(config, app.state.engine, 0.0, 5, app.read_keys)
+        server = ServiceServer(config, app, 0.0, 5)
         with socket.create_server(("127.0.0.1", 0)) as listener:
             serving = asyncio.create_task(server.serve(sockets=[listener]))
             await asyncio.sleep(0.1)

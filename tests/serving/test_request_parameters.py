@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from desed_task.hearing import DetectionOptions
 from desed_task.labels import LabelSet
 from serving.errors import RequestError
-from serving.queries import ListenQuery, read_parameters
+from serving.queries import ListenQuery, read_parameters, read_query
 
 # AudioSet has classes with commas.
 LABELS = LabelSet(["dog", "Male speech, man speaking", "cat"])
@@ -78,3 +79,10 @@ def test_the_same_query_is_prepared_once() -> None:
     assert query.options_for(LABELS) is query.options_for(LabelSet(LABELS.names))
     other: Any = query.options_for(LabelSet(["dog"]))
     assert other == query.options_for(LABELS)
+
+
+def test_a_question_is_kept_unless_it_is_large() -> None:
+    call: Any = SimpleNamespace(scope={"query_string": b"top_k=3"})
+    assert read_query(call) is read_query(call)
+    large = (("labels", "x" * 5000),)
+    assert read_query(call, large) is not read_query(call, large)

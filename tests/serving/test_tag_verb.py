@@ -88,6 +88,21 @@ def test_csv_is_written_to_a_file_whole(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["recordings", "tags.csv"]
 
 
+def test_a_file_of_a_folder_that_only_says_it_is_a_recording_is_told_of(
+    tiny_tagger: Path, recordings: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (recordings / "below" / "empty.flac").write_bytes(b"")
+    (recordings / "half.WAV").write_bytes(b"RIFF")
+    (recordings / "._loud.wav").write_bytes(b"a note of the Finder")
+    soundfile.write(recordings / "old.au", np.zeros(8000), 16000)
+    assert run(recordings, "--format", "csv", "--top_k", "1", bundle=tiny_tagger) == 2
+    printed = capsys.readouterr()
+    refused = [recordings / "below" / "empty.flac", recordings / "half.WAV"]
+    assert [line.split(": ")[:2] for line in printed.err.splitlines()] == [["error", str(path)] for path in refused]
+    heard = [Path(row[0]).name for row in csv.reader(printed.out.splitlines())][1:]
+    assert heard == ["quiet.flac", "loud.wav", "old.au"]
+
+
 def test_a_threshold_leaves_out_what_scores_less(
     tiny_tagger: Path, recordings: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
