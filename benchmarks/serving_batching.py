@@ -38,9 +38,9 @@ from benchmarks.serving_process import HOST, Running, serving
 from desed_task.audio.raw_pcm import RawPcm
 from desed_task.audio.waveform import Waveform
 from desed_task.detector import Detector
-from serving.batcher import Batch, Batcher
-from serving.engine import Engine
-from serving.recording import ListenRequest
+from serving.inference.batcher import Batch, Batcher
+from serving.inference.engine import Engine
+from serving.inference.recording import ListenRequest
 from serving.settings import ServingOptions
 
 BASE_MS, ROW_MS, MAX_BATCH = 3.0, 0.25, 16

@@ -84,7 +84,7 @@ def _alone(detector: Detector, path: Path) -> Said:
 
 
 def _by_command(bundle: Path, files: Sequence[Path]) -> list[Said]:
-    from serving.tagging import tag
+    from serving.tag.tagging import tag
 
     output = bundle.parent / "tags.json"
     flags = ["--bundle", str(bundle), "--device", "cpu", "--num_threads", "1", "--format", "json", "--top_k", "10000"]

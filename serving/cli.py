@@ -24,13 +24,13 @@ def _serve(argv: Sequence[str]) -> int:
 
 
 def _tag(argv: Sequence[str]) -> int:
-    from serving.tagging import tag
+    from serving.tag.tagging import tag
 
     return tag(argv)
 
 
 def _key(argv: Sequence[str]) -> int:
-    from serving.keys import make_key
+    from serving.http.keys import make_key
 
     return make_key(argv)
 

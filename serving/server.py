@@ -15,11 +15,11 @@ from pathlib import Path
 
 from desed_task.command_line import RecipeParser
 from desed_task.errors import DesedTaskError
-from serving.app import create_app
-from serving.connections import ServiceConfig
-from serving.engine import Engine
-from serving.life_cycle import ServiceServer
-from serving.request_log import log_in_json
+from serving.http.app import create_app
+from serving.http.connections import ServiceConfig
+from serving.http.life_cycle import ServiceServer
+from serving.http.request_log import log_in_json
+from serving.inference.engine import Engine
 from serving.settings import ServingOptions
 from serving.settings_sources import PORT_FILE, PREFIX, path_of, read_settings
 

@@ -87,7 +87,16 @@ TRAINING_PACKAGES = {
     *("torch", "torchaudio", "torchvision", "torchmetrics", "pytorch_lightning", "lightning", "codecarbon", "scipy"),
     *("librosa", "sklearn"),
 }
-TAG_VERB = "serving.tagging"
+TAG_VERB = "serving.tag.tagging"
+# What the parts of serving may see of it; the files beside them (server, cli, ...) may see everything.
+SERVING_BASE = {"errors", "settings", "metrics"}
+SERVING_SEES = {
+    "inference": {"inference", *SERVING_BASE},
+    "http": {"http", "inference", *SERVING_BASE},
+    "tag": {"tag"},
+    "client": {"client"},
+    **dict.fromkeys(SERVING_BASE, SERVING_BASE),
+}
 HTTP_PACKAGES = {"fastapi", "starlette", "uvicorn", "h11", "httptools", "httpx", "multipart", "python_multipart"}
 
 PACKAGES = ("desed_task", "serving", "recipes")
@@ -190,13 +199,25 @@ def refusal(module: Module, imported: str) -> str | None:
     if module.package == "recipes":
         return None if target == "desed_task" else "recipes import desed_task, never serving or another recipe"
     if module.package == "serving":
-        allowed = target == "serving" or unit in OPEN_TO_SERVING
-        return None if allowed else "serving sees values, formats, postprocessing, bundle and detector only"
+        if target == "serving":
+            return serving_refusal(module.unit, unit)
+        return (
+            None
+            if unit in OPEN_TO_SERVING
+            else "serving sees values, formats, postprocessing, bundle and detector only"
+        )
     if target != "desed_task":
         return "desed_task does not know serving or recipes"
     if module.unit == unit or module.unit not in FLOOR_OF or unit not in FLOOR_OF:
         return None
     return floor_refusal(module.unit, unit)
+
+
+def serving_refusal(part: str, imported: str) -> str | None:
+    sees = SERVING_SEES.get(part)
+    return (
+        None if sees is None or imported in sees or not imported else f"serving.{part} does not see serving.{imported}"
+    )
 
 
 def floor_refusal(importer: str, imported: str) -> str | None:
@@ -331,7 +352,8 @@ def test_the_top_of_the_repository_is_what_the_design_says(project: Path) -> Non
 # scale_out needs a package of its own extra; __main__ starts the server.
 LOADED_BY_SERVING = """
 import importlib, pathlib, sys
-names = ["desed_task.detector", *(f"serving.{path.stem}" for path in sorted(pathlib.Path("serving").glob("*.py")))]
+files = [path for path in sorted(pathlib.Path("serving").rglob("*.py")) if "client" not in path.parts]
+names = ["desed_task.detector", *(".".join(path.with_suffix("").parts) for path in files)]
 for name in names:
     if name.rpartition(".")[2] not in ("__init__", "__main__", "scale_out"):
         importlib.import_module(name)
@@ -359,8 +381,8 @@ SOUND = {
     "desed_task/prediction.py": '"""P."""\nimport torch\nfrom desed_task.scores import Scores\n',
     "desed_task/scores.py": '"""S."""\nfrom desed_task import labels\n',
     "recipes/evaluate.py": '"""E."""\nfrom desed_task.prediction import predict\nprint("recipes may print")\n',
-    "serving/app.py": '"""A."""\nfrom serving.routes import router\n',
-    "serving/routes.py": '"""R."""\nfrom desed_task.scores import Scores\nrouter = 1\n',
+    "serving/http/app.py": '"""A."""\nfrom serving.http.routes import router\n',
+    "serving/http/routes.py": '"""R."""\nfrom desed_task.scores import Scores\nrouter = 1\n',
 }
 BROKEN: list[tuple[str, Check, str, str, str]] = [
     ("an import upward", check_arrows, "desed_task/errors.py", "import desed_task.labels", "arrows run downward"),
@@ -394,9 +416,28 @@ BROKEN: list[tuple[str, Check, str, str, str]] = [
         "from recipes.evaluate import main",
         "another recipe",
     ),
-    ("a recipe imports serving", check_arrows, "recipes/tune.py", "import serving.app", "recipes import desed_task"),
+    (
+        "a recipe imports serving",
+        check_arrows,
+        "recipes/tune.py",
+        "import serving.http.app",
+        "recipes import desed_task",
+    ),
     ("serving sees a model", check_arrows, "serving/x.py", "from desed_task.models.crnn import CRNN", "serving sees"),
-    ("the library knows serving", check_arrows, "desed_task/export.py", "import serving.app", "does not know serving"),
+    (
+        "the library knows serving",
+        check_arrows,
+        "desed_task/export.py",
+        "import serving.http.app",
+        "does not know serving",
+    ),
+    (
+        "the engine knows HTTP",
+        check_arrows,
+        "serving/inference/x.py",
+        "import serving.http",
+        "does not see serving.http",
+    ),
     ("a circle", check_circles, "desed_task/metrics/curves.py", "from desed_task.metrics import reference", "circle"),
     ("an unplaced module", check_placed, "desed_task/novelty.py", "", "desed_task.novelty is on no floor"),
     ("torch in a value", check_third_party, "desed_task/events.py", "import torch.nn", "only the torch column"),
@@ -438,15 +479,15 @@ BROKEN: list[tuple[str, Check, str, str, str]] = [
     (
         "the tag verb reaches HTTP",
         check_tag_without_http,
-        "serving/tagging.py",
+        "serving/tag/tagging.py",
         "def tag():\n    from serving import late",
-        "serving.tagging reaches serving.late, which imports fastapi",
+        "serving.tag.tagging reaches serving.late, which imports fastapi",
     ),
     ("a package that is not free", check_root_package, "desed_task/__init__.py", "import numpy", "must cost nothing"),
     ("a file named utils", check_names, "desed_task/metrics/utils.py", "", "after what it holds"),
     ("a vague verb", check_names, "desed_task/scores.py", "def get_scores(): ...", "scores.get_scores: use read_"),
     ("a missing docstring", check_shape, "recipes/evaluate.py", "x = 1", "no docstring"),
-    ("a long file", check_shape, "serving/app.py", "x = 1\n" * 451, "more than 450"),
+    ("a long file", check_shape, "serving/http/app.py", "x = 1\n" * 451, "more than 450"),
     ("a print", check_shape, "desed_task/scores.py", "print(1)", "print belongs"),
 ]
 

@@ -20,11 +20,11 @@ import pytest
 import soundfile
 from prometheus_client.parser import text_string_to_metric_families
 
-from serving.keys import make_key
+from serving.http.keys import make_key
+from serving.http.openapi import ROUTES
+from serving.http.queries import ListenParameters
+from serving.http.response_formats import EVENT_FORMATS
 from serving.metrics import Metrics
-from serving.openapi import ROUTES
-from serving.queries import ListenParameters
-from serving.response_formats import EVENT_FORMATS
 from serving.settings import ServingOptions
 from serving.settings_sources import CONF_FILE, PORT_FILE, variables
 
@@ -55,7 +55,7 @@ def test_every_refusal_is_in_the_table_and_the_table_has_no_others(page: str, pr
             for status in cells[0].split(", "):
                 told.setdefault(status, set()).update(set(re.findall(r"`([a-z_]+)`", cells[1])) - {"limit"})
     raised: dict[str, set[str]] = {status: set(codes) for status, codes in FRAMEWORK_CODES.items()}
-    for path in (project / "serving").glob("*.py"):
+    for path in (project / "serving").rglob("*.py"):
         for status, code, head_status, head_code in CODE.findall(path.read_text(encoding="utf-8")):
             raised.setdefault(status or head_status, set()).add(code or head_code)
     together = told.pop("404") | told.pop("405")

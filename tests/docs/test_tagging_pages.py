@@ -23,7 +23,7 @@ from desed_task.runs import tagging_command
 from desed_task.soundscapes.conf import SoundscapesOptions
 from desed_task.tagging import TaggingOptions
 from recipes import pack_lmdb
-from serving import tag_arguments
+from serving.tag import arguments as tag_arguments
 
 PAGES = ("taggers", "fsd50k", "gise51", "psla", "audioset", "own_data", "slurm")
 COUNTS = {"taggers": 11, "fsd50k": 9, "gise51": 20, "psla": 18, "audioset": 22, "own_data": 5}

@@ -21,7 +21,7 @@ from desed_task.listening import Listener, load_any, open_bundle, open_checkpoin
 from desed_task.options import write_options
 from desed_task.parity import PARITY_TOLERANCE
 from recipes import export_onnx
-from serving.tagging import tag
+from serving.tag.tagging import tag
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

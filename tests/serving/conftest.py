@@ -19,7 +19,7 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
-from serving.app import ServiceApp, create_app
+from serving.http.app import ServiceApp, create_app
 from serving.settings import ServingOptions
 
 START_SECONDS = 60.0

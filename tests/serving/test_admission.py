@@ -8,9 +8,9 @@ import itertools
 import numpy as np
 import pytest
 
-from serving.admission import Admission, Ticket
-from serving.backlog import Backlog, Measure
 from serving.errors import RequestError
+from serving.inference.admission import Admission, Ticket
+from serving.inference.backlog import Backlog, Measure
 
 WINDOW, SPEED, DELAY = 10.0, 100.0, 5.0  # so 500 s may be queued
 CLIP_BYTES = 320_000

@@ -16,7 +16,7 @@ from desed_task.formats.audacity import read_labels
 from desed_task.formats.dcase import read_strong, read_weak
 from desed_task.formats.raven import read_selections
 from desed_task.formats.subtitles import read_subtitles
-from serving.answers import json_answer, json_lines
+from serving.http.answers import json_answer, json_lines
 
 READERS: dict[str, tuple[str, str, Callable[[Path], list[Event]]]] = {
     "tsv": (".tsv", "text/tab-separated-values", lambda path: list(read_strong(path).of("yard.wav"))),

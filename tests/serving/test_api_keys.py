@@ -15,8 +15,8 @@ import pytest
 
 from desed_task.errors import OptionsError
 from serving.errors import RequestError
-from serving.keys import ApiKey, KeyRing, make_key
-from serving.quotas import Quotas
+from serving.http.keys import ApiKey, KeyRing, make_key
+from serving.http.quotas import Quotas
 
 YARD, OPERATOR = "sed_of-the-yard", "sed_of-the-operator"
 

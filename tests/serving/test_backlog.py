@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from serving.backlog import Backlog, Measure, work_until
+from serving.inference.backlog import Backlog, Measure, work_until
 
 MEASURE = Measure(10.0, 4)
 

@@ -14,7 +14,7 @@ import pytest
 
 from desed_task.audio.waveform import Waveform
 from desed_task.hearing import WindowScores
-from serving.batcher import Batch, Batcher, faulty_rows
+from serving.inference.batcher import Batch, Batcher, faulty_rows
 
 
 class Source:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from serving.connections import MAX_HEAD_BYTES, MAX_PIPELINED, _ClosesGently
+from serving.http.connections import MAX_HEAD_BYTES, MAX_PIPELINED, _ClosesGently
 
 BODY_LIMIT = 1_000_000
 

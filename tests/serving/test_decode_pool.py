@@ -22,11 +22,11 @@ from desed_task.audio.limits import DecodeLimits
 from desed_task.audio.raw_pcm import RawPcm
 from desed_task.audio.stream import open_stream
 from desed_task.errors import AudioError, AudioFormatError, AudioTooLongError
-from serving.decode_pool import DecodePool, DecoderStoppedError, ProcessStream
-from serving.decoders import Decoder, Nursery
-from serving.engine import Engine
 from serving.errors import RequestError
-from serving.recording import Heard, ListenRequest
+from serving.inference.decode_pool import DecodePool, DecoderStoppedError, ProcessStream
+from serving.inference.decoders import Decoder, Nursery
+from serving.inference.engine import Engine
+from serving.inference.recording import Heard, ListenRequest
 from serving.settings import ServingOptions, SimulatedOptions
 
 RATE = 16000
@@ -220,7 +220,7 @@ def test_a_decoder_that_cannot_be_had_takes_no_other_with_it(
 
 NURSERY = """
 import os
-from serving import decode_process
+from serving.inference import decode_process
 fork = os.fork
 def fork_next_time():
     os.fork = fork
@@ -293,7 +293,7 @@ def test_a_recording_that_is_given_up_ends_its_decoder(pool: DecodePool, make_by
 
 WILD_DECODER = """
 import socket, sys
-from serving import decode_process
+from serving.inference import decode_process
 def run_wild(*_):
     {deed}
 decode_process.open_stream = run_wild
@@ -358,7 +358,7 @@ def test_a_killed_decoder_is_one_refusal_among_many_answers(
 SERVER = """
 import asyncio, sys
 from pathlib import Path
-from serving.engine import Engine
+from serving.inference.engine import Engine
 from serving.settings import ServingOptions
 async def main():
     engine = Engine(ServingOptions(bundle=Path(sys.argv[1]), decode_isolation="process", simulated={}))

@@ -23,13 +23,13 @@ from desed_task.audio.waveform import Waveform
 from desed_task.detector import Detector
 from desed_task.errors import AudioError, AudioFormatError, AudioTooLongError, BundleError, OptionsError
 from desed_task.hearing import DetectionOptions, WindowScores
-from serving import models
-from serving.backlog import Measure
-from serving.engine import Engine
 from serving.errors import RequestError
-from serving.recording import Heard, ListenRequest
+from serving.inference import models
+from serving.inference.backlog import Measure
+from serving.inference.engine import Engine
+from serving.inference.recording import Heard, ListenRequest
+from serving.inference.simulated import SimulatedDetector
 from serving.settings import ServingOptions, SimulatedOptions
-from serving.simulated import SimulatedDetector
 
 Story = Callable[[Engine], Awaitable[None]]
 PCM = RawPcm(16000)
@@ -467,7 +467,7 @@ def test_closing_refuses_what_is_in_progress(run: Callable[..., None], told: typ
 LOADED = """
 import sys
 from pathlib import Path
-from serving.engine import Engine
+from serving.inference.engine import Engine
 from serving.settings import ServingOptions
 engine = Engine(ServingOptions(bundle=Path(sys.argv[1]), simulated={}))
 engine.start()

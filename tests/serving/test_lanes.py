@@ -8,7 +8,7 @@ from queue import SimpleQueue
 
 import pytest
 
-from serving.lanes import Lane
+from serving.inference.lanes import Lane
 
 
 def test_every_thing_has_its_step_and_an_error_ends_none_of_the_threads(caplog: pytest.LogCaptureFixture) -> None:

@@ -20,8 +20,8 @@ import yaml
 
 from desed_task.errors import BundleError, DesedTaskError, OptionsError
 from desed_task.options import read_options
-from serving.app import create_app
-from serving.request_log import JsonLines
+from serving.http.app import create_app
+from serving.http.request_log import JsonLines
 from serving.server import serve
 from serving.settings import ServingOptions
 

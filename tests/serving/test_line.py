@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from serving.line import Line
+from serving.inference.line import Line
 
 
 @pytest.fixture

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from serving.app import create_app
-from serving.connections import ServiceConfig
-from serving.life_cycle import ServiceServer
+from serving.http.app import create_app
+from serving.http.connections import ServiceConfig
+from serving.http.life_cycle import ServiceServer
 from serving.settings import ServingOptions, SimulatedOptions
 
 NUM_REQUESTS = 12

@@ -12,8 +12,8 @@ import httpx
 import pytest
 
 from desed_task.errors import DesedTaskError
-from serving.compatibility import breaking_changes
-from serving.openapi import ROUTES, build_openapi, write_openapi
+from serving.http.compatibility import breaking_changes
+from serving.http.openapi import ROUTES, build_openapi, write_openapi
 
 Tree = dict[str, Any]
 
@@ -26,7 +26,7 @@ def committed(project: Path) -> Tree:
 
 def test_the_file_is_what_the_routes_say(committed: Tree, client: httpx.Client) -> None:
     assert committed == json.loads(json.dumps(build_openapi())), (
-        "run python -m serving.openapi --output docs/openapi.json"
+        "run python -m serving.http.openapi --output docs/openapi.json"
     )
     assert client.get("/openapi.json").json() == committed
 

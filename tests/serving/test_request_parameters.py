@@ -10,7 +10,7 @@ import pytest
 from desed_task.hearing import DetectionOptions
 from desed_task.labels import LabelSet
 from serving.errors import RequestError
-from serving.queries import ListenQuery, read_parameters, read_query
+from serving.http.queries import ListenQuery, read_parameters, read_query
 
 # AudioSet has classes with commas.
 LABELS = LabelSet(["dog", "Male speech, man speaking", "cat"])

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from serving.simulated import SimulatedDetector
+from serving.inference.simulated import SimulatedDetector
 
 
 @pytest.mark.parametrize("num_windows", [1, 16])

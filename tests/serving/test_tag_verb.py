@@ -21,7 +21,7 @@ from desed_task.formats.audacity import read_labels
 from desed_task.formats.dcase import read_strong, read_weak
 from desed_task.formats.raven import read_selections
 from desed_task.formats.subtitles import read_subtitles
-from serving.tagging import tag
+from serving.tag.tagging import tag
 
 
 @pytest.fixture
@@ -280,7 +280,7 @@ def test_samples_that_are_no_sound_are_said_with_the_files_name(
 
 MEASURED = """
 import sys
-from serving.tagging import tag
+from serving.tag.tagging import tag
 assert tag([*sys.argv[1:], "--device", "cpu", "--num_threads", "1", "--format", "json"]) == 0
 peak = next(line for line in open("/proc/self/status") if line.startswith("VmHWM"))
 print(peak.split()[1], file=sys.stderr)

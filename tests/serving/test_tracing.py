@@ -12,9 +12,9 @@ import httpx
 import pytest
 
 from desed_task.errors import OptionsError
-from serving.app import create_app
+from serving.http.app import create_app
+from serving.http.tracing import Tracer, build_tracer
 from serving.settings import ServingOptions
-from serving.tracing import Tracer, build_tracer
 
 CLIENT_SPAN = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
@@ -80,7 +80,7 @@ def test_a_trace_that_the_client_does_not_sample_is_not_written(spans: dict[str,
 
 def test_without_the_setting_nothing_that_writes_spans_is_imported(project: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from serving.app import create_app\n"
+        "import sys; from pathlib import Path; from serving.http.app import create_app\n"
         "from serving.settings import ServingOptions\n"
         "create_app(ServingOptions(bundle=Path('b'))); print(*sys.modules)"
     )

@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
-from serving.bodies import Upload
+from serving.http.bodies import Upload
 
 IDLE_SECONDS = 0.4
 TWENTY_MB = 20_000_000
